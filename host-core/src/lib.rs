@@ -1,0 +1,1 @@
+//! From the bytes of a component to a finished call.

@@ -1,0 +1,1 @@
+//! Host services for guests: logging, configuration, events.

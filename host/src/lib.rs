@@ -1,0 +1,1 @@
+//! The plugin host: the library where the others meet, and the plugin-host program.

@@ -1,0 +1,2 @@
+//! The `plugin-host` program.
+fn main() {}

@@ -1,0 +1,50 @@
+//! The names that host and guest share: ids, versions, digests, the manifest, and how they are
+//! carried inside a component.
+//!
+//! Start at [`Manifest`], what a plugin says of itself, then [`World`], what it offers. With the
+//! feature `component`, [`ComponentInfo`] reads both out of a binary without compiling it.
+//!
+//! Not here: what the words under `[permissions]` mean and who may have them (`host-security`), and
+//! anything that runs a component (`host-core`).
+//!
+//! ```
+//! use plugin_contract::{Manifest, PluginId};
+//!
+//! let manifest: Manifest = r#"
+//!     [plugin]
+//!     name = "image-processor"
+//!     version = "0.1.0"
+//!     entrypoint = "image-processor.wasm"
+//!
+//!     [permissions]
+//!     memory = "128MB"
+//! "#
+//! .parse()?;
+//! assert_eq!(manifest.plugin.name, PluginId::new("image-processor")?);
+//! assert_eq!(manifest.permissions.cpu_time, "10s"); // a default
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![warn(missing_docs)]
+
+mod digest;
+mod explain;
+mod id;
+mod interface;
+mod manifest;
+mod world;
+
+#[cfg(feature = "component")]
+pub mod component;
+#[cfg(feature = "component")]
+pub mod section;
+
+#[cfg(feature = "component")]
+pub use component::{ComponentError, ComponentInfo, Extern, ExternKind, Lane, ReadLimits};
+pub use digest::{Digest, InvalidDigest};
+pub use explain::Explain;
+pub use id::{InvalidPluginId, PluginId};
+pub use interface::{InterfaceName, InvalidInterfaceName};
+pub use manifest::{Deny, Manifest, ManifestError, Permissions, PluginSection};
+#[cfg(feature = "component")]
+pub use section::Embedded;
+pub use world::{CONTRACT_VERSION, HOST_API_PACKAGE, SYSTEM_PACKAGE, World};

@@ -1,0 +1,2 @@
+//! The commands contributors type.
+fn main() {}
