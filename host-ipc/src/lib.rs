@@ -1,1 +1,44 @@
-//! Host services for guests: logging, configuration, events.
+//! Host services for guests: logging, configuration, the environment, events.
+//!
+//! Serves `toolsku:host-api` to any [`Linker<T>`]: keep an [`IpcCtx`] in the store's data, show where
+//! it is, and link.
+//!
+//! ```
+//! use host_ipc::{EventLog, IpcCtx, IpcView};
+//! use wasmtime::component::{Linker, ResourceTable};
+//! use wasmtime::{Engine, Store};
+//!
+//! struct Mine {
+//!     ipc: IpcCtx,
+//!     table: ResourceTable,
+//! }
+//!
+//! let engine = Engine::default();
+//! let mut linker = Linker::<Mine>::new(&engine);
+//! host_ipc::add_to_linker(&mut linker, |mine| IpcView { ctx: &mut mine.ipc, table: &mut mine.table })?;
+//!
+//! let events = EventLog::new(Default::default());
+//! let ipc = IpcCtx::builder("my-plugin".parse()?, "0.1.0").events(events.clone()).build();
+//! let store = Store::new(&engine, Mine { ipc, table: ResourceTable::new() });
+//! # drop(store);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What is not configured answers guests with `not-available`, never with a pretended success.
+//! Not here: who may use which service (`host-security`), and when guests run (`host-core`).
+#![warn(missing_docs)]
+
+mod bindings;
+mod config;
+mod ctx;
+mod events;
+mod log;
+mod messaging;
+mod services;
+mod stdio;
+
+pub use config::{ConfigError, ConfigLimits, ConfigStore, MemoryConfigStore, RedbConfigStore};
+pub use ctx::{IpcCtx, IpcCtxBuilder, IpcView, add_to_linker};
+pub use events::{EmitRefused, Event, EventLog, EventLogLimits, EventPage};
+pub use log::{LogLimits, PluginLog, escape};
+pub use stdio::GuestOutput;

@@ -36,12 +36,16 @@ mod world;
 #[cfg(feature = "component")]
 pub mod component;
 #[cfg(feature = "component")]
+mod features;
+#[cfg(feature = "component")]
 pub mod section;
 
 #[cfg(feature = "component")]
 pub use component::{ComponentError, ComponentInfo, Extern, ExternKind, Lane, ReadLimits};
 pub use digest::{Digest, InvalidDigest};
 pub use explain::Explain;
+#[cfg(feature = "component")]
+pub use features::production_features;
 pub use id::{InvalidPluginId, PluginId};
 pub use interface::{InterfaceName, InvalidInterfaceName};
 pub use manifest::{Deny, Manifest, ManifestError, Permissions, PluginSection};

@@ -1,0 +1,112 @@
+//! The state of one store, and how a linker finds it.
+
+use std::sync::Arc;
+
+use plugin_contract::PluginId;
+use wasmtime::component::{HasData, Linker, ResourceTable};
+
+use crate::{
+    ConfigStore, EventLog, GuestOutput, LogLimits, PluginLog,
+    bindings::toolsku::host_api::{host_services, messaging},
+};
+
+/// What one instance of a plugin knows of its host.
+pub struct IpcCtx {
+    pub(crate) plugin: PluginId,
+    pub(crate) log: PluginLog,
+    pub(crate) config: Option<Arc<dyn ConfigStore>>,
+    pub(crate) events: Option<EventLog>,
+    pub(crate) env: Vec<(String, String)>,
+    /// Events emitted during the current call.
+    pub(crate) emitted: u32,
+}
+
+/// [`IpcCtx`] and the table of the store's resources, found together.
+pub struct IpcView<'a> {
+    /// The state of this crate.
+    pub ctx: &'a mut IpcCtx,
+    /// The resources of the store, which may be shared with other interfaces.
+    pub table: &'a mut ResourceTable,
+}
+
+/// Adds `host-services` and `messaging` of `toolsku:host-api` to `linker`. `view` finds this crate's
+/// state inside the store data.
+///
+/// # Errors
+/// The engine's, if one of them is there already.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> IpcView<'_>,
+) -> wasmtime::Result<()> {
+    host_services::add_to_linker::<T, HasIpc>(linker, view)?;
+    messaging::add_to_linker::<T, HasIpc>(linker, view)
+}
+
+struct HasIpc;
+
+impl HasData for HasIpc {
+    type Data<'a> = IpcView<'a>;
+}
+
+impl IpcCtx {
+    /// A context for an instance of `plugin` in `version`, without any service but logging.
+    pub fn builder(plugin: PluginId, version: &str) -> IpcCtxBuilder {
+        IpcCtxBuilder {
+            ctx: IpcCtx {
+                log: PluginLog::new(plugin.clone(), version, LogLimits::default()),
+                plugin,
+                config: None,
+                events: None,
+                env: Vec::new(),
+                emitted: 0,
+            },
+        }
+    }
+
+    /// Starts a call: what the guest says from here on is about `request_id`, and its shares of log
+    /// lines and events are whole again.
+    pub fn begin_call(&mut self, request_id: Arc<str>) {
+        self.log.begin_call(request_id);
+        self.emitted = 0;
+    }
+
+    /// Where the guest's standard output or error goes: `stream` names it in the log.
+    pub fn output(&self, stream: &'static str) -> GuestOutput {
+        GuestOutput::new(self.log.clone(), stream)
+    }
+}
+
+/// Configures an [`IpcCtx`]; see [`IpcCtx::builder`].
+pub struct IpcCtxBuilder {
+    ctx: IpcCtx,
+}
+
+impl IpcCtxBuilder {
+    /// Lets the guest keep configuration.
+    #[must_use]
+    pub fn config(mut self, store: Arc<dyn ConfigStore>) -> Self {
+        self.ctx.config = Some(store);
+        self
+    }
+
+    /// Takes the guest's events.
+    #[must_use]
+    pub fn events(mut self, events: EventLog) -> Self {
+        self.ctx.events = Some(events);
+        self
+    }
+
+    /// The environment that the guest was granted.
+    #[must_use]
+    pub fn env(mut self, env: &[(String, String)]) -> Self {
+        self.ctx.env = env.to_vec();
+        self.ctx.env.sort();
+        self
+    }
+
+    /// The context.
+    #[must_use]
+    pub fn build(self) -> IpcCtx {
+        self.ctx
+    }
+}

@@ -1,0 +1,246 @@
+//! What guests say, into `tracing`: escaped, cut and counted.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use plugin_contract::PluginId;
+
+use crate::bindings::toolsku::host_api::host_services::LogLevel;
+
+/// How much a guest may say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Longest line, in bytes of the guest's text. Default 8 KiB. The rest of a line is dropped.
+    pub line_bytes_max: usize,
+    /// Lines per call, over all loggers and standard streams. Default 1,000. Further ones are
+    /// dropped and counted.
+    pub lines_per_call_max: u32,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { line_bytes_max: 8 << 10, lines_per_call_max: 1_000 }
+    }
+}
+
+/// The log of one instance, shared by its loggers and standard streams. Cheap to clone.
+///
+/// Lines become `tracing` events with the target `plugin` and the fields `plugin`, `version`,
+/// `request_id` and `logger`.
+#[derive(Debug, Clone)]
+pub struct PluginLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    plugin: PluginId,
+    version: String,
+    limits: LogLimits,
+    call: Mutex<Call>,
+}
+
+#[derive(Debug)]
+struct Call {
+    request_id: Arc<str>,
+    lines_left: u32,
+    dropped: u64,
+}
+
+impl PluginLog {
+    /// A log for one instance.
+    pub fn new(plugin: PluginId, version: &str, limits: LogLimits) -> Self {
+        let call =
+            Call { request_id: "-".into(), lines_left: limits.lines_per_call_max, dropped: 0 };
+        Self(Arc::new(Inner {
+            plugin,
+            version: version.to_owned(),
+            limits,
+            call: Mutex::new(call),
+        }))
+    }
+
+    /// Lines from here on are about `request_id`. Says how many lines of the last call were dropped.
+    pub fn begin_call(&self, request_id: Arc<str>) {
+        let mut call = self.call();
+        let last = std::mem::replace(
+            &mut *call,
+            Call { request_id, lines_left: self.0.limits.lines_per_call_max, dropped: 0 },
+        );
+        drop(call);
+        if last.dropped > 0 {
+            self.report(last.dropped, &last.request_id);
+        }
+    }
+
+    /// Lines dropped since the call began.
+    pub fn dropped(&self) -> u64 {
+        self.call().dropped
+    }
+
+    /// Longest line in bytes.
+    pub(crate) fn line_bytes_max(&self) -> usize {
+        self.0.limits.line_bytes_max
+    }
+
+    pub(crate) fn line(&self, level: LogLevel, logger: &str, message: &str) {
+        let request_id = {
+            let mut call = self.call();
+            if call.lines_left == 0 {
+                call.dropped += 1;
+                return;
+            }
+            call.lines_left -= 1;
+            call.request_id.clone()
+        };
+        let message = escape(message, self.0.limits.line_bytes_max);
+        // `tracing` wants the level to be known at compile time.
+        macro_rules! emit {
+            ($macro:ident) => {
+                tracing::$macro!(target: "plugin", plugin = %self.0.plugin, version = %self.0.version,
+                    %request_id, logger, "{message}")
+            };
+        }
+        match level {
+            LogLevel::Trace => emit!(trace),
+            LogLevel::Debug => emit!(debug),
+            LogLevel::Info => emit!(info),
+            LogLevel::Warn => emit!(warn),
+            LogLevel::Error => emit!(error),
+        }
+    }
+
+    fn report(&self, dropped: u64, request_id: &str) {
+        tracing::warn!(target: "plugin", plugin = %self.0.plugin, version = %self.0.version,
+            request_id, dropped, "log lines past the plugin's share were dropped");
+    }
+
+    fn call(&self) -> MutexGuard<'_, Call> {
+        // Nothing panics while it holds the lock, and a count is right in any case.
+        self.0.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let call = self.call.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if call.dropped > 0 {
+            tracing::warn!(target: "plugin", plugin = %self.plugin, version = %self.version,
+                request_id = %call.request_id, dropped = call.dropped,
+                "log lines past the plugin's share were dropped");
+        }
+    }
+}
+
+/// At most `bytes_max` bytes of `text`, without anything that a terminal or a log reader would act
+/// on: control characters and those that reorder text are written as `\u{..}`.
+pub fn escape(text: &str, bytes_max: usize) -> String {
+    let cut = text.floor_char_boundary(bytes_max);
+    let mut out = String::with_capacity(cut);
+    for c in text[..cut].chars() {
+        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let separates = matches!(c, '\u{2028}' | '\u{2029}');
+        if (c.is_control() && c != '\t') || reorders || separates {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    if cut < text.len() {
+        out.push_str("...");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LogLimits, PluginLog, escape};
+    use crate::bindings::toolsku::host_api::host_services::LogLevel;
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(work: impl FnOnce()) -> Vec<String> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .without_time()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::TRACE)
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn log(limits: LogLimits) -> PluginLog {
+        PluginLog::new("noisy".parse().unwrap(), "1.2.3", limits)
+    }
+
+    #[test]
+    fn a_line_carries_plugin_version_and_request() {
+        let lines = logged(|| {
+            let log = log(LogLimits::default());
+            log.begin_call("req-7".into());
+            log.line(LogLevel::Warn, "main", "hello");
+        });
+        assert_eq!(lines.len(), 1);
+        for part in [
+            "WARN",
+            "hello",
+            "plugin=noisy",
+            "version=1.2.3",
+            "request_id=req-7",
+            "logger=\"main\"",
+        ] {
+            assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+        }
+    }
+
+    #[test]
+    fn a_guest_cannot_forge_a_line_or_colour_the_terminal() {
+        let forged = "x\n2026 INFO root: all fine\r\x1b[31m\u{202e}\u{2028}";
+        let lines = logged(|| log(LogLimits::default()).line(LogLevel::Info, "l", forged));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].contains(r"x\n2026 INFO root: all fine\r\u{1b}[31m\u{202e}\u{2028}"),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn lines_past_the_share_are_dropped_and_counted_once() {
+        let lines = logged(|| {
+            let log = log(LogLimits { lines_per_call_max: 2, ..LogLimits::default() });
+            log.begin_call("a".into());
+            (0..1000).for_each(|i| log.line(LogLevel::Info, "l", &format!("line {i}")));
+            assert_eq!(log.dropped(), 998);
+            log.begin_call("b".into());
+            log.line(LogLevel::Info, "l", "again");
+        });
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(
+            lines[2].contains("dropped=998") && lines[2].contains("request_id=\"a\""),
+            "{lines:?}"
+        );
+        assert!(lines[3].contains("again"));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        assert_eq!(escape("abc", 3), "abc");
+        assert_eq!(escape("abcd", 3), "abc...");
+        assert_eq!(escape("\u{e9}\u{e9}", 3), "\u{e9}...");
+        assert_eq!(escape(&"x".repeat(10 << 20), 8 << 10).len(), (8 << 10) + 3);
+    }
+}

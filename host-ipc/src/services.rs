@@ -1,0 +1,195 @@
+//! `toolsku:host-api/host-services`, as guests call it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use wasmtime::component::Resource;
+
+use crate::{
+    ConfigError, EmitRefused, IpcView,
+    bindings::toolsku::host_api::host_services::{
+        DirError, EmitError, Host, HostConfigStore, HostHttpClient, HostLogger, HttpError,
+        HttpResponse, LogError, LogLevel, StoreError,
+    },
+    log::escape,
+};
+
+/// A guest's logger.
+pub struct Logger {
+    name: String,
+}
+
+/// A guest's handle of its own configuration. All of a plugin's handles are alike.
+pub struct ConfigHandle;
+
+/// A guest's HTTP client.
+pub struct HttpClient;
+
+/// Longest logger name, in bytes.
+const LOGGER_NAME_BYTES_MAX: usize = 64;
+
+impl Host for IpcView<'_> {
+    fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
+        Ok(self.ctx.env.clone())
+    }
+
+    fn get_plugin_data_dir(&mut self) -> wasmtime::Result<Result<String, DirError>> {
+        Ok(Err(DirError::NotAvailable))
+    }
+
+    fn emit_event(
+        &mut self,
+        event_type: String,
+        payload: String,
+    ) -> wasmtime::Result<Result<(), EmitError>> {
+        let Some(events) = &self.ctx.events else {
+            return Ok(Err(EmitError::NotAvailable));
+        };
+        let per_call_max = events.limits().per_call_max;
+        if self.ctx.emitted >= per_call_max {
+            return Ok(Err(EmitError::RateLimited(per_call_max)));
+        }
+        // A clock before 1970 is the operator's to mend; the order of events does not hang on it.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let taken =
+            events.append(self.ctx.plugin.clone(), &event_type, &payload, now.as_millis() as u64);
+        Ok(match taken {
+            Ok(_) => {
+                self.ctx.emitted += 1;
+                Ok(())
+            }
+            Err(EmitRefused::InvalidType) => Err(EmitError::InvalidType),
+            Err(EmitRefused::PayloadTooLarge(max)) => Err(EmitError::PayloadTooLarge(max as u64)),
+        })
+    }
+}
+
+impl HostLogger for IpcView<'_> {
+    fn new(&mut self, name: String) -> wasmtime::Result<Resource<Logger>> {
+        Ok(self.table.push(Logger { name: escape(&name, LOGGER_NAME_BYTES_MAX) })?)
+    }
+
+    fn log(
+        &mut self,
+        logger: Resource<Logger>,
+        level: LogLevel,
+        message: String,
+    ) -> wasmtime::Result<()> {
+        let logger = self.table.get(&logger)?;
+        self.ctx.log.line(level, &logger.name, &message);
+        Ok(())
+    }
+
+    fn flush(&mut self, logger: Resource<Logger>) -> wasmtime::Result<Result<(), LogError>> {
+        self.table.get(&logger)?;
+        Ok(match self.ctx.log.dropped() {
+            0 => Ok(()),
+            dropped => Err(LogError::RateLimited(dropped)),
+        })
+    }
+
+    fn drop(&mut self, logger: Resource<Logger>) -> wasmtime::Result<()> {
+        self.table.delete(logger)?;
+        Ok(())
+    }
+}
+
+impl HostConfigStore for IpcView<'_> {
+    fn new(&mut self) -> wasmtime::Result<Resource<ConfigHandle>> {
+        Ok(self.table.push(ConfigHandle)?)
+    }
+
+    async fn get(
+        &mut self,
+        _: Resource<ConfigHandle>,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<String>, StoreError>> {
+        let Some(store) = self.ctx.config.clone() else {
+            return Ok(Err(StoreError::NotAvailable));
+        };
+        Ok(store.get(&self.ctx.plugin, &key).await.map_err(Into::into))
+    }
+
+    async fn set(
+        &mut self,
+        _: Resource<ConfigHandle>,
+        key: String,
+        value: String,
+    ) -> wasmtime::Result<Result<(), StoreError>> {
+        let Some(store) = self.ctx.config.clone() else {
+            return Ok(Err(StoreError::NotAvailable));
+        };
+        Ok(store.set(&self.ctx.plugin, &key, &value).await.map_err(Into::into))
+    }
+
+    async fn delete(
+        &mut self,
+        _: Resource<ConfigHandle>,
+        key: String,
+    ) -> wasmtime::Result<Result<(), StoreError>> {
+        let Some(store) = self.ctx.config.clone() else {
+            return Ok(Err(StoreError::NotAvailable));
+        };
+        Ok(store.delete(&self.ctx.plugin, &key).await.map_err(Into::into))
+    }
+
+    async fn list_keys(
+        &mut self,
+        _: Resource<ConfigHandle>,
+        prefix: String,
+        after: Option<String>,
+    ) -> wasmtime::Result<Result<Vec<String>, StoreError>> {
+        let Some(store) = self.ctx.config.clone() else {
+            return Ok(Err(StoreError::NotAvailable));
+        };
+        let keys = store.list_keys(&self.ctx.plugin, &prefix, after.as_deref()).await;
+        Ok(keys.map_err(Into::into))
+    }
+
+    fn drop(&mut self, handle: Resource<ConfigHandle>) -> wasmtime::Result<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+impl From<ConfigError> for StoreError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::InvalidKey { bytes_max } => Self::InvalidKey(bytes_max as u32),
+            ConfigError::ValueTooLarge { bytes_max } => Self::ValueTooLarge(bytes_max as u64),
+            ConfigError::Full { bytes_max } => Self::Full(bytes_max),
+            ConfigError::TooManyKeys { keys_max } => Self::TooManyKeys(keys_max),
+            // What exactly the disk said is the operator's business; it is in the host's log.
+            ConfigError::Storage(_) => Self::Failed("the host's store failed".to_owned()),
+        }
+    }
+}
+
+impl HostHttpClient for IpcView<'_> {
+    fn new(&mut self) -> wasmtime::Result<Resource<HttpClient>> {
+        Ok(self.table.push(HttpClient)?)
+    }
+
+    async fn get(
+        &mut self,
+        _: Resource<HttpClient>,
+        _: String,
+        _: Vec<(String, String)>,
+    ) -> wasmtime::Result<Result<HttpResponse, HttpError>> {
+        Ok(Err(HttpError::NotAvailable))
+    }
+
+    async fn post(
+        &mut self,
+        _: Resource<HttpClient>,
+        _: String,
+        _: Vec<u8>,
+        _: Vec<(String, String)>,
+    ) -> wasmtime::Result<Result<HttpResponse, HttpError>> {
+        Ok(Err(HttpError::NotAvailable))
+    }
+
+    fn drop(&mut self, client: Resource<HttpClient>) -> wasmtime::Result<()> {
+        self.table.delete(client)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! Memory of one store, and of all stores together.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use wasmtime::ResourceLimiter;
+
+use crate::Limits;
+
+/// The memory that all guests of a host may use together, so that plugins x instances cannot add up
+/// past what the machine has. Shared by all [`Budget`]s.
+#[derive(Debug)]
+pub struct HostMemory {
+    used: AtomicU64,
+    bytes_max: u64,
+}
+
+impl HostMemory {
+    /// `bytes_max` for all linear memories of all stores.
+    pub fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self { used: AtomicU64::new(0), bytes_max })
+    }
+
+    /// Bytes in use now.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|total| *total <= self.bytes_max)
+            })
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Holds one store to its share: all of its memories together, all of its tables together.
+///
+/// Growing past the share gives the guest -1, as the WebAssembly specification has it; most guests
+/// then abort. [`Budget::memory_denied`] tells the two ends of that story apart afterwards.
+#[derive(Debug)]
+pub struct Budget {
+    memory_bytes_max: u64,
+    memory_bytes: u64,
+    table_elements_max: u64,
+    table_elements: u64,
+    /// What the last growth that was allowed took, to be given back should the engine fail at it.
+    pending: u64,
+    memory_denied: bool,
+    host: Arc<HostMemory>,
+}
+
+impl Budget {
+    /// The share of one store under `limits`, taken from `host`.
+    pub fn new(limits: &Limits, host: Arc<HostMemory>) -> Self {
+        Self {
+            memory_bytes_max: limits.memory_bytes,
+            memory_bytes: 0,
+            table_elements_max: limits.table_elements,
+            table_elements: 0,
+            pending: 0,
+            memory_denied: false,
+            host,
+        }
+    }
+
+    /// Linear memory in use, in bytes, over all memories of the store.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// Whether the store was ever refused memory. A trap after that most likely came of it.
+    pub fn memory_denied(&self) -> bool {
+        self.memory_denied
+    }
+}
+
+impl ResourceLimiter for Budget {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let more = (desired as u64).saturating_sub(current as u64);
+        let within_type = maximum.is_none_or(|maximum| desired <= maximum);
+        let within_share = self.memory_bytes.saturating_add(more) <= self.memory_bytes_max;
+        if !within_type {
+            return Ok(false); // the module's own bound, not ours
+        }
+        if !within_share || !self.host.take(more) {
+            self.memory_denied = true;
+            return Ok(false);
+        }
+        self.memory_bytes += more;
+        self.pending = more;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        // Called after `memory_growing` said no, too: then nothing is pending.
+        let pending = std::mem::take(&mut self.pending);
+        self.memory_bytes -= pending;
+        self.host.give_back(pending);
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let total =
+            self.table_elements.saturating_add((desired as u64).saturating_sub(current as u64));
+        if maximum.is_some_and(|maximum| desired > maximum) || total > self.table_elements_max {
+            return Ok(false);
+        }
+        self.table_elements = total;
+        Ok(true)
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.host.give_back(self.memory_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Budget, HostMemory};
+    use crate::Limits;
+    use wasmtime::{Engine, Instance, Module, ResourceLimiter, Store};
+
+    const PAGE: u64 = 65536;
+
+    /// Grows each of two one-page memories by one page; the answers of `memory.grow`.
+    fn grow_two_memories(pages_max: u64, host: u64) -> (Vec<i32>, bool) {
+        let mut config = wasmtime::Config::new();
+        config.wasm_multi_memory(true);
+        let engine = Engine::new(&config).unwrap();
+        let wasm = wat::parse_str(
+            r#"(module (memory $a 1) (memory $b 1)
+                (func (export "a") (result i32) (memory.grow $a (i32.const 1)))
+                (func (export "b") (result i32) (memory.grow $b (i32.const 1))))"#,
+        )
+        .unwrap();
+        let module = Module::from_binary(&engine, &wasm).unwrap();
+        let limits = Limits { memory_bytes: pages_max * PAGE, ..Limits::default() };
+        let mut store = Store::new(&engine, Budget::new(&limits, HostMemory::new(host * PAGE)));
+        store.limiter(|budget| budget);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let answers = ["a", "b"].map(|name| {
+            let grow = instance.get_typed_func::<(), i32>(&mut store, name).unwrap();
+            grow.call(&mut store, ()).unwrap()
+        });
+        (answers.to_vec(), store.data().memory_denied())
+    }
+
+    #[test]
+    fn all_memories_of_a_store_share_one_ceiling() {
+        assert_eq!(grow_two_memories(4, 100), (vec![1, 1], false));
+        assert_eq!(grow_two_memories(3, 100), (vec![1, -1], true));
+        assert_eq!(grow_two_memories(2, 100), (vec![-1, -1], true));
+    }
+
+    #[test]
+    fn all_stores_of_a_host_share_another() {
+        assert_eq!(grow_two_memories(100, 3), (vec![1, -1], true));
+    }
+
+    #[test]
+    fn what_a_store_used_is_given_back_when_it_goes() {
+        let host = HostMemory::new(10);
+        let mut budget = Budget::new(&Limits::default(), host.clone());
+        assert!(budget.memory_growing(0, 8, None).unwrap());
+        assert!(!budget.memory_growing(8, 11, None).unwrap());
+        assert_eq!(host.used(), 8);
+        drop(budget);
+        assert_eq!(host.used(), 0);
+    }
+
+    #[test]
+    fn a_growth_that_the_engine_fails_at_is_given_back() {
+        let host = HostMemory::new(10);
+        let mut budget = Budget::new(&Limits::default(), host.clone());
+        assert!(budget.memory_growing(0, 8, None).unwrap());
+        budget.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        assert_eq!((budget.memory_bytes(), host.used()), (0, 0));
+    }
+}
