@@ -1,1 +1,65 @@
 //! From the bytes of a component to a finished call.
+//!
+//! Read in this order: [`admit`] decides on bytes, [`Runtime::prepare`] compiles and links what was
+//! admitted, [`Prepared::instantiate`] makes a store of its own for each [`Instance`], and a call on
+//! an instance ends: with an answer, a refusal, a trap, or at its deadline. [`Pool`] keeps instances
+//! warm. [`discover`] finds plugins in a directory.
+//!
+//! Everything is generic over the store data `T`, of which the runtime knows only [`StoreData`].
+//! Not here: what a guest may do (`host-security`), what the host offers it (`host-ipc`), and which
+//! version answers (`host-deploy`).
+//!
+//! ```
+//! use host_core::{
+//!     Admission, CallBudget, EngineSettings, Imports, ProcessCall, Runtime, StoreData, admit,
+//! };
+//! use std::time::Duration;
+//!
+//! #[derive(Default)]
+//! struct Unlimited(wasmtime::StoreLimits);
+//! impl StoreData for Unlimited {
+//!     fn limiter(&mut self) -> &mut dyn wasmtime::ResourceLimiter {
+//!         &mut self.0
+//!     }
+//! }
+//!
+//! async fn shout(bytes: Vec<u8>) -> Result<Vec<u8>, host_core::CoreError> {
+//!     let runtime = Runtime::<Unlimited>::builder(EngineSettings::default()).build()?;
+//!     let artifact = admit(bytes, None, &Admission::default())?;
+//!     let plugin = runtime.prepare(&artifact, &Imports::none())?;
+//!     let budget = CallBudget::new(Duration::from_secs(5), Duration::from_secs(1));
+//!     let mut instance = plugin.start(Unlimited::default(), &[], &budget).await?;
+//!     let call = ProcessCall::new(b"hello".to_vec(), "text/plain");
+//!     Ok(instance.process(call, &budget).await?.output)
+//! }
+//! ```
+#![warn(missing_docs)]
+
+mod admission;
+mod contract;
+mod dependencies;
+mod discover;
+mod engine;
+mod error;
+mod instance;
+mod link;
+mod meter;
+mod pool;
+mod prepared;
+mod runtime;
+mod ticker;
+mod trap;
+
+pub use admission::{Admission, Artifact, admit};
+pub use contract::{
+    EventCall, Imports, Metadata, Operation, PluginApi, PluginStatus, ProcessCall, ProcessReply,
+};
+pub use dependencies::{Node, StartPlan, start_plan};
+pub use discover::{Found, discover, read_artifact};
+pub use engine::{EngineSettings, PoolSettings};
+pub use error::{CoreError, DependencyProblem, GuestFrame, TrapKind};
+pub use instance::{CallBudget, Instance};
+pub use pool::{Lease, Pool, PoolConfig, PoolStatus};
+pub use prepared::Prepared;
+pub use runtime::{Runtime, RuntimeBuilder, StoreData};
+pub use wasmtime;

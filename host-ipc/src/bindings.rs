@@ -1,7 +1,5 @@
 //! Generated from `wit/host-api`.
 
-#![expect(missing_docs, unreachable_pub, reason = "generated; the documentation is in the WIT")]
-
 wasmtime::component::bindgen!({
     path: "../wit/host-api",
     world: "toolsku:host-api/services",

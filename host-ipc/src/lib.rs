@@ -40,5 +40,5 @@ mod stdio;
 pub use config::{ConfigError, ConfigLimits, ConfigStore, MemoryConfigStore, RedbConfigStore};
 pub use ctx::{IpcCtx, IpcCtxBuilder, IpcView, add_to_linker};
 pub use events::{EmitRefused, Event, EventLog, EventLogLimits, EventPage};
-pub use log::{LogLimits, PluginLog, escape};
+pub use log::{LogLimits, PluginLog};
 pub use stdio::GuestOutput;

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use plugin_contract::escape;
 use wasmtime::component::Resource;
 
 use crate::{
@@ -10,19 +11,18 @@ use crate::{
         DirError, EmitError, Host, HostConfigStore, HostHttpClient, HostLogger, HttpError,
         HttpResponse, LogError, LogLevel, StoreError,
     },
-    log::escape,
 };
 
 /// A guest's logger.
-pub struct Logger {
+pub(crate) struct Logger {
     name: String,
 }
 
 /// A guest's handle of its own configuration. All of a plugin's handles are alike.
-pub struct ConfigHandle;
+pub(crate) struct ConfigHandle;
 
 /// A guest's HTTP client.
-pub struct HttpClient;
+pub(crate) struct HttpClient;
 
 /// Longest logger name, in bytes.
 const LOGGER_NAME_BYTES_MAX: usize = 64;

@@ -46,7 +46,11 @@ mod tests {
     fn what_toolchains_emit_is_valid() {
         check("(component (core module (func (param externref))))", Lane::Unary, false);
         check("(component (core module (table 1 funcref) (memory 1)))", Lane::Unary, true);
-        check("(component (core module (func (result i32 i32) i32.const 1 i32.const 2)))", Lane::Unary, true);
+        check(
+            "(component (core module (func (result i32 i32) i32.const 1 i32.const 2)))",
+            Lane::Unary,
+            true,
+        );
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::escape;
+
 /// The name of a plugin: 1 to 64 lower-case ASCII letters, digits and single hyphens, starting with
 /// a letter. Such a name is safe in paths, URLs, log lines and metric labels, and no two of them
 /// look alike. Cheap to clone.
@@ -20,7 +22,7 @@ impl PluginId {
     /// # Errors
     /// [`InvalidPluginId`] with the rule that was broken.
     pub fn new(name: &str) -> Result<Self, InvalidPluginId> {
-        let broken = |rule| Err(InvalidPluginId { name: printable(name), rule });
+        let broken = |rule| Err(InvalidPluginId { name: escape(name, 64), rule });
         if name.is_empty() || name.len() > Self::BYTES_MAX {
             return broken("must be 1 to 64 bytes long");
         }
@@ -40,15 +42,6 @@ impl PluginId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// At most 64 characters of a name somebody else chose, without anything a terminal would act on.
-fn printable(name: &str) -> String {
-    let mut shown: String = name.chars().take(64).flat_map(char::escape_default).collect();
-    if name.chars().nth(64).is_some() {
-        shown.push_str("...");
-    }
-    shown
 }
 
 /// A text that is no plugin name.

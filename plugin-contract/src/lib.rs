@@ -31,6 +31,7 @@ mod explain;
 mod id;
 mod interface;
 mod manifest;
+mod text;
 mod world;
 
 #[cfg(feature = "component")]
@@ -51,4 +52,5 @@ pub use interface::{InterfaceName, InvalidInterfaceName};
 pub use manifest::{Deny, Manifest, ManifestError, Permissions, PluginSection};
 #[cfg(feature = "component")]
 pub use section::Embedded;
+pub use text::escape;
 pub use world::{CONTRACT_VERSION, HOST_API_PACKAGE, SYSTEM_PACKAGE, World};

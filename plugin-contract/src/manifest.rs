@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 
-use crate::{Explain, PluginId, World};
+use crate::{Explain, PluginId, World, escape};
 
 /// A parsed `plugin.toml`. Unknown keys and words are refused, so a misspelt limit is no limit lost.
 ///
@@ -193,9 +193,7 @@ fn place(text: &str, error: &toml::de::Error) -> String {
         return "the manifest as a whole".to_owned();
     };
     let number = before.matches('\n').count() + 1;
-    let line = text.lines().nth(number - 1).unwrap_or_default().trim().chars().take(80);
-    let shown: String =
-        line.map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    let shown = escape(text.lines().nth(number - 1).unwrap_or_default().trim(), 80);
     format!("line {number} (`{shown}`)")
 }
 

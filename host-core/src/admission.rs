@@ -1,0 +1,126 @@
+//! The decision on bytes from a stranger, before anyone spends a compile on them.
+
+use plugin_contract::{
+    CONTRACT_VERSION, ComponentInfo, Embedded, InterfaceName, Manifest, PluginId, ReadLimits,
+    SYSTEM_PACKAGE, World,
+};
+use semver::Version;
+
+use crate::CoreError;
+
+/// What this host admits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// How much a component may hold.
+    pub limits: ReadLimits,
+    /// What plugins that ask for a host are compared with. Default: the version of this crate.
+    pub host_version: Version,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        let host_version = Version::parse(env!("CARGO_PKG_VERSION"));
+        Self {
+            limits: ReadLimits::default(),
+            host_version: host_version.expect("cargo takes no other version"),
+        }
+    }
+}
+
+/// A component that was admitted, with what is known of it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Artifact {
+    /// The component.
+    pub bytes: Vec<u8>,
+    /// What its bytes tell.
+    pub info: ComponentInfo,
+    /// Its manifest: the one inside, or where there is none the one beside it.
+    pub manifest: Manifest,
+    /// Its world.
+    pub world: World,
+}
+
+/// Decides on `bytes`. `beside` is the `plugin.toml` that came with them, if one did.
+///
+/// # Errors
+/// The first thing that is wrong, from cheap to dear: size, kind of file, counts, manifest, host
+/// version, contract. Nothing was compiled.
+pub fn admit(
+    bytes: Vec<u8>,
+    beside: Option<Manifest>,
+    admission: &Admission,
+) -> Result<Artifact, CoreError> {
+    let info = ComponentInfo::read(&bytes, &admission.limits)?;
+    let inside = info.embedded.as_ref().map(|embedded| &embedded.manifest);
+    let manifest = match (inside, beside) {
+        (Some(inside), Some(beside)) if *inside != beside => {
+            return Err(CoreError::ManifestDiffers { plugin: beside.plugin.name });
+        }
+        (Some(inside), _) => inside.clone(),
+        (None, Some(beside)) => beside,
+        (None, None) => return Err(CoreError::ManifestMissing),
+    };
+    let plugin = &manifest.plugin;
+    if let Some(wanted) = &plugin.host
+        && !wanted.matches(&admission.host_version)
+    {
+        return Err(CoreError::HostVersion {
+            plugin: plugin.name.clone(),
+            wanted: wanted.clone(),
+            host: admission.host_version.clone(),
+        });
+    }
+    let world = world_of(&plugin.name, &info, info.embedded.as_ref(), plugin.world)?;
+    Ok(Artifact { bytes, info, manifest, world })
+}
+
+/// The world by the exports, which must be what embedded section and manifest claim.
+fn world_of(
+    plugin: &PluginId,
+    info: &ComponentInfo,
+    embedded: Option<&Embedded>,
+    claimed: Option<World>,
+) -> Result<World, CoreError> {
+    let mismatch = |problem: String| CoreError::ContractMismatch {
+        plugin: plugin.clone(),
+        problem,
+        source: None,
+    };
+    for name in info.exported_interfaces().filter(|name| name.package == SYSTEM_PACKAGE) {
+        let ours = InterfaceName { version: Some(CONTRACT_VERSION), ..name.clone() };
+        if !ours.serves(name) {
+            return Err(mismatch(format!(
+                "it exports `{name}`, this host speaks {CONTRACT_VERSION}"
+            )));
+        }
+    }
+    let Some(world) = info.world() else {
+        return Err(mismatch(format!(
+            "its exports make up no world of `{SYSTEM_PACKAGE}@{CONTRACT_VERSION}`"
+        )));
+    };
+    let claims = [
+        ("the section inside says", embedded.map(|embedded| embedded.world)),
+        ("the manifest says", claimed),
+    ];
+    for (who, claim) in claims {
+        // Exporting more than the claimed world is fine; less is not.
+        let missing = claim.and_then(|claim| {
+            let has = |wanted: &&&str| info.exported_interfaces().any(|e| e.interface == **wanted);
+            Some((claim, claim.exports().iter().find(|wanted| !has(wanted))?))
+        });
+        if let Some((claim, missing)) = missing {
+            return Err(mismatch(format!("{who} `{claim}`, but it does not export `{missing}`")));
+        }
+    }
+    if let Some(embedded) = embedded
+        && embedded.contract.major != CONTRACT_VERSION.major
+    {
+        return Err(mismatch(format!(
+            "it was built for contract {}, this host speaks {CONTRACT_VERSION}",
+            embedded.contract
+        )));
+    }
+    Ok(claimed.unwrap_or(world))
+}

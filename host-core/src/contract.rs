@@ -1,0 +1,334 @@
+//! The contract as the host sees it: one vocabulary of calls, and one adapter for each interface
+//! version that answers it. N versions of plugins and M kinds of calls take N + M pieces of code.
+
+mod actions;
+mod base;
+mod bindings;
+mod events;
+pub(crate) mod plugin_api;
+mod processor;
+mod text;
+
+use std::{fmt, pin::Pin, sync::Arc};
+
+use plugin_contract::{ComponentInfo, PluginId, SYSTEM_PACKAGE, escape};
+use wasmtime::{
+    Store,
+    component::{Instance, InstancePre},
+};
+
+use crate::CoreError;
+use bindings::exports::toolsku::plugin_system as wit;
+
+pub use plugin_api::PluginApi;
+
+/// What can be done with a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Make an instance; runs start functions.
+    Instantiate,
+    /// Ask who it is.
+    Metadata,
+    /// Prepare an instance for work.
+    Initialize,
+    /// Retire an instance.
+    Shutdown,
+    /// Ask where it stands.
+    Status,
+    /// Turn an input into an output.
+    Process,
+    /// Ask whether an input would do.
+    Validate,
+    /// Ask which events it wants.
+    SupportedEvents,
+    /// Hand over an event.
+    OnEvent,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Instantiate => "instantiate",
+            Self::Metadata => "get-metadata",
+            Self::Initialize => "initialize",
+            Self::Shutdown => "shutdown",
+            Self::Status => "get-status",
+            Self::Process => "process",
+            Self::Validate => "validate",
+            Self::SupportedEvents => "supported-events",
+            Self::OnEvent => "on-event",
+        })
+    }
+}
+
+/// One input to work on.
+#[derive(Debug, Clone)]
+pub struct ProcessCall {
+    /// Names the call in logs on both sides.
+    pub request_id: Arc<str>,
+    /// On whose behalf, where the caller said so.
+    pub user_id: Option<String>,
+    /// When the call arrived, in milliseconds since 1970-01-01 UTC.
+    pub timestamp_ms: u64,
+    /// The bytes. The caller bounds their number.
+    pub input: Vec<u8>,
+    /// Their media type, in lower case and without parameters.
+    pub content_type: String,
+    /// What is asked for, by name.
+    pub options: Vec<(String, String)>,
+}
+
+impl ProcessCall {
+    /// A call without options, from nobody in particular.
+    pub fn new(input: Vec<u8>, content_type: &str) -> Self {
+        Self {
+            request_id: "-".into(),
+            user_id: None,
+            timestamp_ms: 0,
+            input,
+            content_type: content_type.to_owned(),
+            options: Vec::new(),
+        }
+    }
+
+    /// The input as text, for contracts that know no other.
+    fn text(self) -> Result<String, Refusal> {
+        String::from_utf8(self.input)
+            .map_err(|error| Refusal::NotText { valid_up_to: error.utf8_error().valid_up_to() })
+    }
+}
+
+/// One output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessReply {
+    /// The bytes.
+    pub output: Vec<u8>,
+    /// Their media type, as the plugin says.
+    pub content_type: String,
+    /// How many things were worked on, as the plugin says.
+    pub items_processed: u32,
+    /// What is odd or missing, where the plugin says so.
+    pub warning: Option<String>,
+}
+
+/// Something that happened, to be handed to a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventCall {
+    /// Dotted lower-case words.
+    pub event_type: String,
+    /// In a form that the type implies.
+    pub payload: String,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub timestamp_ms: u64,
+    /// Who says so.
+    pub source: String,
+}
+
+/// Who a plugin says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Where a plugin says it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PluginStatus {
+    /// `initialize` has not been called.
+    Uninitialized,
+    /// Takes calls.
+    Ready,
+    /// Works on a call.
+    Running,
+    /// Takes no calls for now.
+    Paused,
+    /// Will not take calls again.
+    Errored,
+}
+
+/// What satisfies imports that the linker does not know: exports of other plugins.
+#[derive(Clone, Default)]
+pub struct Imports {
+    /// For `toolsku:plugin-system/plugin-api`.
+    pub plugin_api: Option<Arc<dyn PluginApi>>,
+}
+
+impl Imports {
+    /// Nothing: the plugin depends on no other.
+    pub fn none() -> Self {
+        Self::default()
+    }
+}
+
+/// A call on the guest, under way.
+pub(crate) type GuestCall<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>>;
+
+/// The guest, or its adapter, said no; nothing is broken.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The guest's reason.
+    Plugin(String),
+    /// The guest takes text.
+    NotText { valid_up_to: usize },
+}
+
+impl Refusal {
+    pub(crate) fn into_error(self, plugin: &PluginId) -> CoreError {
+        let plugin = plugin.clone();
+        match self {
+            Self::NotText { valid_up_to } => CoreError::InputNotText { plugin, valid_up_to },
+            Self::Plugin(message) => CoreError::Refused { plugin, message: shown(&message) },
+        }
+    }
+}
+
+/// A guest's reason, fit to be shown.
+pub(crate) fn shown(message: &str) -> String {
+    escape(message, 4 << 10)
+}
+
+/// The beginning and end of an instance.
+pub(crate) trait Lifecycle<T>: Send + Sync {
+    fn metadata<'a>(&'a self, store: &'a mut Store<T>) -> GuestCall<'a, Metadata>;
+    fn initialize<'a>(
+        &'a self,
+        store: &'a mut Store<T>,
+        config: Vec<(String, String)>,
+    ) -> GuestCall<'a, Result<(), String>>;
+    fn shutdown<'a>(&'a self, store: &'a mut Store<T>) -> GuestCall<'a, Result<(), String>>;
+    /// Worlds that have no status have no call for it.
+    fn status<'a>(&'a self, store: &'a mut Store<T>) -> Option<GuestCall<'a, PluginStatus>> {
+        let _ = store;
+        None
+    }
+}
+
+/// One input, one output.
+pub(crate) trait Processor<T>: Send + Sync {
+    fn process<'a>(
+        &'a self,
+        store: &'a mut Store<T>,
+        call: ProcessCall,
+    ) -> GuestCall<'a, Result<ProcessReply, Refusal>>;
+    /// Worlds that cannot tell have no call for it.
+    fn validate<'a>(
+        &'a self,
+        store: &'a mut Store<T>,
+        call: ProcessCall,
+    ) -> Option<GuestCall<'a, bool>> {
+        let _ = (store, call);
+        None
+    }
+}
+
+/// Reactions to events.
+pub(crate) trait Events<T>: Send + Sync {
+    fn supported<'a>(&'a self, store: &'a mut Store<T>) -> GuestCall<'a, Vec<String>>;
+    fn on_event<'a>(
+        &'a self,
+        store: &'a mut Store<T>,
+        event: EventCall,
+    ) -> GuestCall<'a, Result<(), Refusal>>;
+}
+
+/// Where the exports of a component are: looked up once, before any instance.
+#[derive(Clone)]
+pub(crate) struct Exports {
+    base: Option<wit::base_plugin::GuestIndices>,
+    data: Option<wit::data_processor::GuestIndices>,
+    events: Option<wit::event_handler::GuestIndices>,
+    full: Option<wit::plugin_api::GuestIndices>,
+    actions: Option<wit::type_best_practices::GuestIndices>,
+    v1: Option<wit::plugin_api_v1::GuestIndices>,
+    v2: Option<wit::plugin_api_v2::GuestIndices>,
+}
+
+/// The adapters of one instance.
+pub(crate) struct Bound<T> {
+    pub(crate) lifecycle: Option<Box<dyn Lifecycle<T>>>,
+    pub(crate) processor: Option<Box<dyn Processor<T>>>,
+    pub(crate) events: Option<Box<dyn Events<T>>>,
+}
+
+impl Exports {
+    /// Fails if an interface is there, but not all of its functions.
+    pub(crate) fn find<T>(pre: &InstancePre<T>, info: &ComponentInfo) -> wasmtime::Result<Self> {
+        let has = |interface: &str| {
+            info.exported_interfaces()
+                .any(|name| name.package == SYSTEM_PACKAGE && name.interface == interface)
+        };
+        macro_rules! find {
+            ($interface:literal, $module:ident) => {
+                has($interface).then(|| wit::$module::GuestIndices::new(pre)).transpose()?
+            };
+        }
+        Ok(Self {
+            base: find!("base-plugin", base_plugin),
+            data: find!("data-processor", data_processor),
+            events: find!("event-handler", event_handler),
+            full: find!("plugin-api", plugin_api),
+            actions: find!("type-best-practices", type_best_practices),
+            v1: find!("plugin-api-v1", plugin_api_v1),
+            v2: find!("plugin-api-v2", plugin_api_v2),
+        })
+    }
+
+    pub(crate) fn offer(&self, operation: Operation) -> bool {
+        match operation {
+            Operation::Instantiate => true,
+            Operation::Metadata | Operation::Initialize | Operation::Shutdown => {
+                self.base.is_some() || self.full.is_some()
+            }
+            Operation::Status => self.full.is_some(),
+            Operation::Validate => self.data.is_some(),
+            Operation::Process => {
+                self.data.is_some()
+                    || self.full.is_some()
+                    || self.actions.is_some()
+                    || self.v2.is_some()
+                    || self.v1.is_some()
+            }
+            Operation::SupportedEvents | Operation::OnEvent => self.events.is_some(),
+        }
+    }
+
+    /// Fails if a function has another type than the contract's.
+    pub(crate) fn bind<T: Send + 'static>(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Bound<T>> {
+        let mut bound = Bound { lifecycle: None, processor: None, events: None };
+        // Where a component exports several generations, the first that binds here answers.
+        if let Some(indices) = &self.base {
+            bound.lifecycle = Some(Box::new(base::Base(indices.load(&mut *store, instance)?)));
+        }
+        if let Some(indices) = &self.data {
+            bound.processor = Some(Box::new(processor::Data(indices.load(&mut *store, instance)?)));
+        }
+        if let Some(indices) = &self.events {
+            bound.events = Some(Box::new(events::Handler(indices.load(&mut *store, instance)?)));
+        }
+        if let Some(indices) = &self.full {
+            let full = plugin_api::Full(indices.load(&mut *store, instance)?);
+            bound.lifecycle.get_or_insert_with(|| Box::new(full.clone()));
+            bound.processor.get_or_insert_with(|| Box::new(full));
+        }
+        if let Some(indices) = &self.actions {
+            let actions = actions::Actions(indices.load(&mut *store, instance)?);
+            bound.processor.get_or_insert_with(|| Box::new(actions));
+        }
+        if let Some(indices) = &self.v2 {
+            let v2 = text::V2(indices.load(&mut *store, instance)?);
+            bound.processor.get_or_insert_with(|| Box::new(v2));
+        }
+        if let Some(indices) = &self.v1 {
+            let v1 = text::V1(indices.load(&mut *store, instance)?);
+            bound.processor.get_or_insert_with(|| Box::new(v1));
+        }
+        Ok(bound)
+    }
+}

@@ -1,0 +1,282 @@
+//! One running copy of a plugin: a store, used by one call at a time, until it is spent.
+
+use std::time::Duration;
+
+use plugin_contract::PluginId;
+use tokio::time::Instant;
+use wasmtime::Store;
+
+use crate::{
+    CoreError, EventCall, Metadata, Operation, PluginStatus, Prepared, ProcessCall, ProcessReply,
+    StoreData,
+    contract::{Bound, GuestCall, Refusal, shown},
+    meter::CpuMeter,
+    trap,
+};
+
+/// How long a call may take: until when, and how much of it executing guest code.
+#[derive(Debug, Clone, Copy)]
+pub struct CallBudget {
+    deadline: Instant,
+    cpu_time: Duration,
+}
+
+impl CallBudget {
+    /// A call that begins now, may take `timeout` of wall time, and `cpu_time` of execution.
+    pub fn new(timeout: Duration, cpu_time: Duration) -> Self {
+        Self { deadline: Instant::now() + timeout, cpu_time }
+    }
+
+    /// The moment the call must be over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+/// One copy of a plugin. Dropping it frees all that the guest held.
+///
+/// An instance is disposable: after a trap, a deadline, a failure of the host or a cancelled call it
+/// is spent, and answers `core/instance-spent`. A refusal by the plugin does not spend it.
+pub struct Instance<T: 'static> {
+    prepared: Prepared<T>,
+    store: Store<T>,
+    bound: Bound<T>,
+    meter: CpuMeter,
+    spent: bool,
+}
+
+impl<T: StoreData> Instance<T> {
+    pub(crate) async fn start(
+        prepared: Prepared<T>,
+        mut store: Store<T>,
+        meter: CpuMeter,
+        budget: &CallBudget,
+    ) -> Result<Self, CoreError> {
+        let plugin = prepared.plugin();
+        meter.arm(&mut store, budget.cpu_time);
+        let started = prepared.pre().instantiate_async(&mut store);
+        let instance = match tokio::time::timeout_at(budget.deadline, started).await {
+            Ok(Ok(instance)) => instance,
+            Ok(Err(error)) => {
+                return Err(trap::explain(plugin, Operation::Instantiate, error, store.data()));
+            }
+            Err(_) => {
+                let operation = Operation::Instantiate;
+                return Err(CoreError::Deadline { plugin: plugin.clone(), operation });
+            }
+        };
+        let bound = prepared.exports().bind(&mut store, &instance).map_err(|source| {
+            CoreError::ContractMismatch {
+                plugin: plugin.clone(),
+                problem: "an export has another shape than the contract".to_owned(),
+                source: Some(source),
+            }
+        })?;
+        Ok(Self { prepared, store, bound, meter, spent: false })
+    }
+
+    /// The plugin it is an instance of.
+    pub fn prepared(&self) -> &Prepared<T> {
+        &self.prepared
+    }
+
+    /// Whether it can be used no more.
+    pub fn is_spent(&self) -> bool {
+        self.spent
+    }
+
+    /// The data in its store.
+    pub fn data(&self) -> &T {
+        self.store.data()
+    }
+
+    /// The data in its store.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.store.data_mut()
+    }
+
+    /// Its store, to set limits that the engine keeps.
+    pub fn store_mut(&mut self) -> &mut Store<T> {
+        &mut self.store
+    }
+
+    /// Who the plugin says it is; `None` in worlds that do not say.
+    ///
+    /// # Errors
+    /// As for all calls.
+    pub async fn metadata(&mut self, budget: &CallBudget) -> Result<Option<Metadata>, CoreError> {
+        self.run(Operation::Metadata, budget, |store, bound| {
+            Some(bound.lifecycle.as_deref()?.metadata(store))
+        })
+        .await
+    }
+
+    /// Prepares the instance for work. Worlds without a lifecycle need none.
+    ///
+    /// # Errors
+    /// `core/initialize-failed` with the plugin's reason; else as for all calls.
+    pub async fn initialize(
+        &mut self,
+        config: Vec<(String, String)>,
+        budget: &CallBudget,
+    ) -> Result<(), CoreError> {
+        let answer = self
+            .run(Operation::Initialize, budget, |store, bound| {
+                Some(bound.lifecycle.as_deref()?.initialize(store, config))
+            })
+            .await?;
+        match answer {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(message)) => {
+                self.spent = true;
+                Err(CoreError::Initialize {
+                    plugin: self.plugin().clone(),
+                    message: shown(&message),
+                })
+            }
+        }
+    }
+
+    /// Lets the plugin put things in order before the instance is dropped.
+    ///
+    /// # Errors
+    /// `core/plugin-refused` with the plugin's reason; else as for all calls.
+    pub async fn shutdown(&mut self, budget: &CallBudget) -> Result<(), CoreError> {
+        let answer = self
+            .run(Operation::Shutdown, budget, |store, bound| {
+                Some(bound.lifecycle.as_deref()?.shutdown(store))
+            })
+            .await;
+        self.spent = true;
+        answer?
+            .unwrap_or(Ok(()))
+            .map_err(|message| Refusal::Plugin(message).into_error(self.plugin()))
+    }
+
+    /// Where the plugin says it stands; `None` in worlds that do not say.
+    ///
+    /// # Errors
+    /// As for all calls.
+    pub async fn status(&mut self, budget: &CallBudget) -> Result<Option<PluginStatus>, CoreError> {
+        self.run(Operation::Status, budget, |store, bound| {
+            bound.lifecycle.as_deref()?.status(store)
+        })
+        .await
+    }
+
+    /// Turns one input into one output, in whichever contract version the plugin speaks.
+    ///
+    /// # Errors
+    /// `core/plugin-refused`, `core/input-not-text`: the instance can be used again.
+    /// `core/not-offered`. Else as for all calls: it is spent.
+    pub async fn process(
+        &mut self,
+        call: ProcessCall,
+        budget: &CallBudget,
+    ) -> Result<ProcessReply, CoreError> {
+        self.store.data_mut().begin_call(&call.request_id);
+        let answer = self
+            .run(Operation::Process, budget, |store, bound| {
+                Some(bound.processor.as_deref()?.process(store, call))
+            })
+            .await?;
+        self.answer(Operation::Process, answer)
+    }
+
+    /// Whether the plugin would take this input, as far as it can tell without doing the work.
+    ///
+    /// # Errors
+    /// As for [`Instance::process`].
+    pub async fn validate(
+        &mut self,
+        call: ProcessCall,
+        budget: &CallBudget,
+    ) -> Result<bool, CoreError> {
+        self.store.data_mut().begin_call(&call.request_id);
+        let answer = self
+            .run(Operation::Validate, budget, |store, bound| {
+                bound.processor.as_deref()?.validate(store, call)
+            })
+            .await?;
+        self.answer(Operation::Validate, answer.map(Ok))
+    }
+
+    /// The event types the plugin wants to be called for, exact or `prefix.*`.
+    ///
+    /// # Errors
+    /// As for [`Instance::process`].
+    pub async fn supported_events(
+        &mut self,
+        budget: &CallBudget,
+    ) -> Result<Vec<String>, CoreError> {
+        let answer = self
+            .run(Operation::SupportedEvents, budget, |store, bound| {
+                Some(bound.events.as_deref()?.supported(store))
+            })
+            .await?;
+        self.answer(Operation::SupportedEvents, answer.map(Ok))
+    }
+
+    /// Hands over one event.
+    ///
+    /// # Errors
+    /// As for [`Instance::process`].
+    pub async fn on_event(
+        &mut self,
+        request_id: &str,
+        event: EventCall,
+        budget: &CallBudget,
+    ) -> Result<(), CoreError> {
+        self.store.data_mut().begin_call(request_id);
+        let answer = self
+            .run(Operation::OnEvent, budget, |store, bound| {
+                Some(bound.events.as_deref()?.on_event(store, event))
+            })
+            .await?;
+        self.answer(Operation::OnEvent, answer)
+    }
+
+    /// Runs one call on the guest: the only way into it. `None` if the guest does not offer it.
+    async fn run<R>(
+        &mut self,
+        operation: Operation,
+        budget: &CallBudget,
+        call: impl for<'a> FnOnce(&'a mut Store<T>, &'a Bound<T>) -> Option<GuestCall<'a, R>>,
+    ) -> Result<Option<R>, CoreError> {
+        if self.spent {
+            return Err(CoreError::Spent { plugin: self.plugin().clone() });
+        }
+        self.meter.arm(&mut self.store, budget.cpu_time);
+        let Some(call) = call(&mut self.store, &self.bound) else {
+            return Ok(None);
+        };
+        // Spent until the call has ended: a caller who goes away leaves the guest in the middle of it.
+        self.spent = true;
+        match tokio::time::timeout_at(budget.deadline, call).await {
+            Ok(Ok(answer)) => {
+                self.spent = false;
+                Ok(Some(answer))
+            }
+            Ok(Err(error)) => {
+                Err(trap::explain(self.plugin(), operation, error, self.store.data()))
+            }
+            Err(_) => Err(CoreError::Deadline { plugin: self.plugin().clone(), operation }),
+        }
+    }
+
+    fn answer<R>(
+        &self,
+        operation: Operation,
+        answer: Option<Result<R, Refusal>>,
+    ) -> Result<R, CoreError> {
+        match answer {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(refusal)) => Err(refusal.into_error(self.plugin())),
+            None => Err(CoreError::NotOffered { plugin: self.plugin().clone(), operation }),
+        }
+    }
+
+    fn plugin(&self) -> &PluginId {
+        self.prepared.plugin()
+    }
+}

@@ -1,0 +1,95 @@
+//! From bytes to a finished call, through the public interface.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod calls;
+mod containment;
+mod discovery;
+mod fit;
+mod guests;
+mod pool;
+
+use std::time::Duration;
+
+use host_core::{
+    CallBudget, CoreError, EngineSettings, Imports, Instance, Prepared, ProcessCall, Runtime,
+    StoreData,
+};
+use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
+
+/// Store data with a memory limit and nothing else.
+pub(crate) struct Data {
+    limits: StoreLimits,
+    denied: bool,
+    limit: usize,
+}
+
+impl Data {
+    pub(crate) fn new() -> Self {
+        Self::with_memory(1 << 20)
+    }
+
+    pub(crate) fn with_memory(bytes: usize) -> Self {
+        let limits = StoreLimitsBuilder::new().memory_size(bytes).build();
+        Self { limits, denied: false, limit: bytes }
+    }
+}
+
+impl StoreData for Data {
+    fn limiter(&mut self) -> &mut dyn ResourceLimiter {
+        self
+    }
+    fn memory_denied(&self) -> bool {
+        self.denied
+    }
+}
+
+impl ResourceLimiter for Data {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.denied |= desired > self.limit;
+        self.limits.memory_growing(current, desired, maximum)
+    }
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.limits.table_growing(current, desired, maximum)
+    }
+}
+
+/// Many tests at once, each with engines of its own: little address space for each.
+pub(crate) fn small() -> EngineSettings {
+    let mut settings = EngineSettings::default();
+    settings.pool.instances = 16;
+    settings.pool.memory_bytes = 16 << 20;
+    settings.pool.memory_reservation_bytes = 16 << 20;
+    settings
+}
+
+pub(crate) fn runtime() -> Runtime<Data> {
+    Runtime::builder(small()).build().unwrap()
+}
+
+pub(crate) fn budget() -> CallBudget {
+    CallBudget::new(Duration::from_secs(20), Duration::from_secs(10))
+}
+
+pub(crate) fn prepare(wat: &str) -> Result<Prepared<Data>, CoreError> {
+    runtime().prepare(&guests::admit_wat("guest", wat)?, &Imports::none())
+}
+
+/// An instance of a guest that fits.
+pub async fn instance(wat: &str) -> Instance<Data> {
+    prepare(wat).unwrap().start(Data::new(), &[], &budget()).await.unwrap()
+}
+
+pub(crate) fn text(input: &str) -> ProcessCall {
+    ProcessCall::new(input.as_bytes().to_vec(), "text/plain")
+}
