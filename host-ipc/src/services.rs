@@ -1,5 +1,7 @@
 //! `toolsku:host-api/host-services`, as guests call it.
 
+#![expect(unreachable_pub, reason = "the generated bindings re-export the resources")]
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plugin_contract::escape;
@@ -14,15 +16,15 @@ use crate::{
 };
 
 /// A guest's logger.
-pub(crate) struct Logger {
+pub struct Logger {
     name: String,
 }
 
 /// A guest's handle of its own configuration. All of a plugin's handles are alike.
-pub(crate) struct ConfigHandle;
+pub struct ConfigHandle;
 
 /// A guest's HTTP client.
-pub(crate) struct HttpClient;
+pub struct HttpClient;
 
 /// Longest logger name, in bytes.
 const LOGGER_NAME_BYTES_MAX: usize = 64;
