@@ -92,6 +92,13 @@ impl ProcessCall {
         }
     }
 
+    /// The call with one more option.
+    #[must_use]
+    pub fn with_option(mut self, name: &str, value: &str) -> Self {
+        self.options.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The input as text, for contracts that know no other.
     fn text(self) -> Result<String, Refusal> {
         String::from_utf8(self.input)

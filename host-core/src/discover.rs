@@ -25,7 +25,7 @@ pub struct Found {
 
 /// Reads a plugin directory, in the order of names. The iterator holds one component at a time.
 ///
-/// A directory that is itself a plugin (it has a `plugin.toml`) gives that plugin.
+/// A directory that is itself a plugin (it has a `plugin.toml`), or a file, gives that plugin.
 ///
 /// # Errors
 /// `core/unreadable` if the directory cannot be listed. What is wrong with an entry is in the entry.
@@ -35,7 +35,7 @@ pub fn discover(
 ) -> Result<impl Iterator<Item = Found>, CoreError> {
     let unreadable = |source| CoreError::Unreadable { path: directory.to_owned(), source };
     let mut paths = Vec::new();
-    if directory.join("plugin.toml").is_file() {
+    if directory.is_file() || directory.join("plugin.toml").is_file() {
         paths.push(directory.to_owned());
     } else {
         for entry in fs::read_dir(directory).map_err(unreadable)? {

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use plugin_contract::{ComponentError, Explain, ManifestError, PluginId};
 use semver::{Version, VersionReq};
 
-use crate::Operation;
+use crate::{Node, Operation};
 
 /// One variant for each thing a caller would do differently. [`Explain`] gives code and remedy.
 #[derive(Debug, thiserror::Error)]
@@ -308,6 +308,18 @@ fn show(frames: &[GuestFrame]) -> String {
         let _ = write!(out, "\n    at {} ({})", frame.function, at.as_deref().unwrap_or("?"));
         out
     })
+}
+
+impl CoreError {
+    /// `node` cannot be started, since `needs` could not.
+    pub fn dependency_failed(node: Node<'_>, needs: &PluginId) -> Self {
+        Self::Dependency {
+            plugin: node.name.clone(),
+            needs: needs.clone(),
+            wanted: node.dependencies.get(needs).cloned().unwrap_or_default(),
+            problem: DependencyProblem::Failed,
+        }
+    }
 }
 
 impl Explain for CoreError {

@@ -1,6 +1,6 @@
 //! One running copy of a plugin: a store, used by one call at a time, until it is spent.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use plugin_contract::PluginId;
 use tokio::time::Instant;
@@ -223,7 +223,7 @@ impl<T: StoreData> Instance<T> {
     /// As for [`Instance::process`].
     pub async fn on_event(
         &mut self,
-        request_id: &str,
+        request_id: &Arc<str>,
         event: EventCall,
         budget: &CallBudget,
     ) -> Result<(), CoreError> {

@@ -24,7 +24,7 @@ pub trait StoreData: Send + 'static {
     }
 
     /// A call begins, on behalf of the request of this id.
-    fn begin_call(&mut self, request_id: &str) {
+    fn begin_call(&mut self, request_id: &Arc<str>) {
         let _ = request_id;
     }
 }

@@ -29,6 +29,9 @@ pub struct IpcView<'a> {
     pub table: &'a mut ResourceTable,
 }
 
+/// The interfaces that [`add_to_linker`] adds, by package and name.
+pub const INTERFACES: [&str; 2] = ["toolsku:host-api/host-services", "toolsku:host-api/messaging"];
+
 /// Adds `host-services` and `messaging` of `toolsku:host-api` to `linker`. `view` finds this crate's
 /// state inside the store data.
 ///

@@ -38,7 +38,7 @@ mod services;
 mod stdio;
 
 pub use config::{ConfigError, ConfigLimits, ConfigStore, MemoryConfigStore, RedbConfigStore};
-pub use ctx::{IpcCtx, IpcCtxBuilder, IpcView, add_to_linker};
+pub use ctx::{INTERFACES, IpcCtx, IpcCtxBuilder, IpcView, add_to_linker};
 pub use events::{EmitRefused, Event, EventLog, EventLogLimits, EventPage};
 pub use log::{LogLimits, PluginLog};
 pub use stdio::GuestOutput;

@@ -1,1 +1,46 @@
-//! The plugin host: the library where the others meet, and the plugin-host program.
+//! The plugin host: where execution, authority, messaging and rollout meet.
+//!
+//! ```no_run
+//! use host::{PluginHost, ProcessCall};
+//!
+//! # async fn example() -> Result<(), host::HostError> {
+//! let host = PluginHost::builder().plugins("dist/plugins").data_dir("data").build().await?;
+//! for refused in host.refused() {
+//!     eprintln!("{}: {}", refused.path.display(), refused.error);
+//! }
+//! let call = ProcessCall::new(b"  Hello  ".to_vec(), "text/plain")
+//!     .with_option("ops", "trim,lower");
+//! let reply = host.process(&"text-transformer".parse()?, call).await?;
+//! assert_eq!(reply.output, b"hello");
+//! host.shutdown(std::time::Duration::from_secs(10)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Start at [`PluginHost`]. [`http::serve`] puts one on the network. What a plugin may do is decided
+//! by the [`Policy`] it is built with. Each part can be had alone: `host-core`, `host-security`,
+//! `host-ipc`, `host-deploy`.
+#![warn(missing_docs)]
+
+mod builder;
+pub mod documents;
+mod engine;
+mod error;
+pub mod http;
+mod inspect;
+mod loader;
+mod peer;
+mod plugin_host;
+mod plugin_ref;
+mod state;
+
+pub use builder::{PluginHostBuilder, Storage};
+pub use engine::{check_engine, engine_version};
+pub use error::HostError;
+pub use host_core::{Admission, CoreError, EngineSettings, EventCall, ProcessCall, ProcessReply};
+pub use host_ipc::{Event, EventLog, EventLogLimits, EventPage};
+pub use host_security::{Grant, Policy};
+pub use inspect::{Counts, Inspection, Verdict, chain, inspect};
+pub use plugin_contract::{Explain, PluginId, World};
+pub use plugin_host::{Delivery, PluginHost, PluginInfo, Refused};
+pub use plugin_ref::{InvalidPluginRef, PluginRef};

@@ -1,2 +1,23 @@
-//! The `plugin-host` program.
-fn main() {}
+//! The `plugin-host` program. This file only dispatches; each command has a file of its own.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks on its streams")]
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli::logging(&cli);
+    let json = cli.json;
+    match cli.run().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{}", error.render(json));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -6,11 +6,12 @@
 
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentDefinedType, ComponentExternalKind, ComponentType,
-    ComponentTypeDeclaration, Encoding, InstanceTypeDeclaration, Parser, Payload, PrimitiveValType,
+    ComponentTypeDeclaration, Encoding, InstanceTypeDeclaration, KnownCustom, Parser, Payload,
+    PrimitiveValType, ProducersSectionReader,
 };
 
 use crate::{
-    Digest, Explain, InterfaceName, World,
+    Digest, Explain, InterfaceName, World, escape,
     section::{self, Embedded, SectionError},
 };
 
@@ -112,6 +113,8 @@ pub struct ComponentInfo {
     pub components: u32,
     /// Core functions inside.
     pub functions: u32,
+    /// Which tools made it, as it says: `processed-by rustc 1.95.0`. At most 50, sorted.
+    pub producers: Vec<String>,
 }
 
 impl ComponentInfo {
@@ -187,6 +190,7 @@ impl<'a> Reader<'a> {
             modules: 0,
             components: 0,
             functions: 0,
+            producers: Vec::new(),
         };
         Self { info, limits, depth: 0 }
     }
@@ -243,9 +247,29 @@ impl<'a> Reader<'a> {
                     return Err(ComponentError::Section(SectionError::Repeated));
                 }
             }
+            Payload::CustomSection(custom) => {
+                if let KnownCustom::Producers(fields) = custom.as_known() {
+                    self.producers(fields);
+                }
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// What cannot be read is left out: nothing hangs on it.
+    fn producers(&mut self, fields: ProducersSectionReader<'_>) {
+        for field in fields.into_iter().flatten() {
+            for value in field.values.into_iter().flatten() {
+                let line = format!("{} {} {}", field.name, value.name, value.version);
+                let line = escape(line.trim_end(), 200);
+                if let Err(at) = self.info.producers.binary_search(&line)
+                    && self.info.producers.len() < 50
+                {
+                    self.info.producers.insert(at, line);
+                }
+            }
+        }
     }
 
     fn open(&mut self) -> Result<(), ComponentError> {

@@ -22,7 +22,7 @@ use crate::{Grant, Limits};
 
 /// The WASI interfaces that every plugin may import, without versions. Programs that use a standard
 /// library import most of them whether or not they need them; they carry no authority.
-pub const WASI_INTERFACES: [&str; 17] = [
+pub const WASI_INTERFACES: [&str; 18] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stdin",
@@ -40,9 +40,10 @@ pub const WASI_INTERFACES: [&str; 17] = [
     "wasi:io/streams",
     "wasi:random/random",
     "wasi:random/insecure",
+    "wasi:random/insecure-seed",
 ];
 
-/// Adds [`WASI_INTERFACES`], and `wasi:random/insecure-seed`, to `linker`.
+/// Adds [`WASI_INTERFACES`] to `linker`.
 ///
 /// # Errors
 /// The engine's, if one of them is there already.

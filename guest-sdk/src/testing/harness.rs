@@ -1,0 +1,131 @@
+//! One instance of a plugin, called as the host would call it.
+
+use std::ops::Deref;
+
+use crate::worlds::{entry, processor_process};
+use crate::{
+    Answer, CallContext, Event, EventHandler, FullPlugin, Input, Output, Plugin, Processor, Result,
+    StreamPlugin, Transform, options,
+};
+
+/// An initialised plugin. Dereferences to the plugin itself.
+pub struct Harness<P> {
+    plugin: P,
+    options: Vec<(String, String)>,
+}
+
+impl<P: Plugin> Harness<P> {
+    /// Initialises the plugin.
+    ///
+    /// # Errors
+    /// What `initialize` says.
+    pub fn new() -> Result<Self> {
+        entry();
+        Ok(Self { plugin: P::initialize()?, options: Vec::new() })
+    }
+
+    /// Adds an option to the next call, and to that one only.
+    pub fn option(&mut self, name: &str, value: &str) -> &mut Self {
+        self.options.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+impl<P: Processor> Harness<P> {
+    /// Calls `process` with the options given since the last call.
+    ///
+    /// # Errors
+    /// What the options or the plugin say.
+    pub fn process(&mut self, bytes: impl AsRef<[u8]>, content_type: &str) -> Result<Output> {
+        let options = std::mem::take(&mut self.options);
+        let input = Input { bytes: bytes.as_ref().to_vec(), content_type: content_type.to_owned() };
+        processor_process(&self.plugin, input, &options)
+    }
+}
+
+impl<P: EventHandler> Harness<P> {
+    /// Calls `on_event` with an event from `test`, at the time 0.
+    ///
+    /// # Errors
+    /// What the plugin says.
+    pub fn event(&mut self, event_type: &str, payload: &str) -> Result<()> {
+        self.plugin.on_event(Event {
+            event_type: event_type.to_owned(),
+            payload: payload.to_owned(),
+            timestamp_ms: 0,
+            source: "test".to_owned(),
+        })
+    }
+}
+
+impl<P: StreamPlugin> Harness<P> {
+    /// Feeds `chunks` through a new stream with the options given since the last call. Answers
+    /// with the bytes that came out, and how `finished` was settled.
+    ///
+    /// # Errors
+    /// What the options or `open` say.
+    pub fn stream(
+        &mut self,
+        chunks: &[&[u8]],
+        content_type: &str,
+    ) -> Result<(Vec<u8>, Result<()>)> {
+        let options = std::mem::take(&mut self.options);
+        let (mut transform, _) = self.plugin.open(content_type, options::from_pairs(&options)?)?;
+        let mut output = Vec::new();
+        let mut finished = chunks.iter().try_for_each(|chunk| transform.chunk(chunk, &mut output));
+        if finished.is_ok() {
+            finished = transform.end(&mut output);
+        }
+        Ok((output, finished))
+    }
+}
+
+impl<P> Deref for Harness<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.plugin
+    }
+}
+
+/// An initialised plugin of the world `plugin-world`. Dereferences to the plugin itself.
+pub struct FullHarness<P> {
+    plugin: P,
+}
+
+impl<P: FullPlugin> FullHarness<P> {
+    /// Initialises the plugin with this configuration.
+    ///
+    /// # Errors
+    /// What the configuration or `initialize` say.
+    pub fn new(config: &[(&str, &str)]) -> Result<Self> {
+        entry();
+        Ok(Self { plugin: P::initialize(options::from_pairs(&owned(config))?)? })
+    }
+
+    /// Calls `process` with `input` and further options.
+    ///
+    /// # Errors
+    /// What the plugin says.
+    pub fn process(&mut self, input: &str, options: &[(&str, &str)]) -> Result<Answer> {
+        let mut config = owned(options);
+        config.push(("input".to_owned(), input.to_owned()));
+        self.plugin.process(CallContext {
+            request_id: "test".to_owned(),
+            config,
+            ..CallContext::default()
+        })
+    }
+}
+
+impl<P> Deref for FullHarness<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.plugin
+    }
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+}

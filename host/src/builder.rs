@@ -1,0 +1,155 @@
+//! Setting up a host.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use host_core::{Admission, EngineSettings, Runtime};
+use host_ipc::{
+    ConfigLimits, ConfigStore, EventLog, EventLogLimits, MemoryConfigStore, RedbConfigStore,
+};
+use host_security::{
+    Policy,
+    enforce::{HostMemory, WASI_INTERFACES},
+};
+use plugin_contract::PluginId;
+
+use crate::{HostError, PluginHost, loader, state};
+
+/// Where plugins' configuration is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// Nowhere: it is forgotten with the host.
+    Memory,
+    /// In this directory, which is made if it is not there. One host at a time may use it.
+    Directory(PathBuf),
+}
+
+/// Configures a [`PluginHost`]; see [`PluginHost::builder`].
+#[derive(Debug, Clone)]
+pub struct PluginHostBuilder {
+    pub(crate) plugins: Option<PathBuf>,
+    pub(crate) only: Option<PluginId>,
+    storage: Storage,
+    policy: Policy,
+    admission: Admission,
+    engine: EngineSettings,
+    guest_memory_bytes_max: u64,
+    events: EventLogLimits,
+}
+
+impl Default for PluginHostBuilder {
+    fn default() -> Self {
+        Self {
+            plugins: None,
+            only: None,
+            storage: Storage::Memory,
+            policy: Policy::default(),
+            admission: Admission::default(),
+            engine: EngineSettings::default(),
+            guest_memory_bytes_max: 4 << 30,
+            events: EventLogLimits::default(),
+        }
+    }
+}
+
+impl PluginHostBuilder {
+    /// Loads the plugins of this directory. Default: none; [`PluginHost::load`] loads more.
+    #[must_use]
+    pub fn plugins(mut self, directory: impl AsRef<Path>) -> Self {
+        self.plugins = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Loads only this plugin of the directory, and what it depends on.
+    #[must_use]
+    pub fn only(mut self, plugin: PluginId) -> Self {
+        self.only = Some(plugin);
+        self
+    }
+
+    /// Keeps what must be kept in this directory. Default: in memory.
+    #[must_use]
+    pub fn data_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.storage = Storage::Directory(directory.as_ref().to_owned());
+        self
+    }
+
+    /// What plugins may be granted. Default: no authority, moderate amounts.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// What is admitted at all.
+    #[must_use]
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
+    /// How the engines are set up.
+    #[must_use]
+    pub fn engine(mut self, settings: EngineSettings) -> Self {
+        self.engine = settings;
+        self
+    }
+
+    /// Bytes of linear memory for all guests together. Default 4 GiB.
+    #[must_use]
+    pub fn guest_memory_bytes_max(mut self, bytes: u64) -> Self {
+        self.guest_memory_bytes_max = bytes;
+        self
+    }
+
+    /// How many events are kept.
+    #[must_use]
+    pub fn events(mut self, limits: EventLogLimits) -> Self {
+        self.events = limits;
+        self
+    }
+
+    /// Sets up the host and loads its plugins. What cannot be loaded is left out, and found in
+    /// [`PluginHost::refused`].
+    ///
+    /// # Errors
+    /// If the host itself cannot be set up: `host/data-dir`, `ipc/storage-failed`, `core/engine`,
+    /// or `core/unreadable` if the plugin directory cannot be listed.
+    pub async fn build(self) -> Result<PluginHost, HostError> {
+        let config: Arc<dyn ConfigStore> = match &self.storage {
+            Storage::Memory => Arc::new(MemoryConfigStore::new(ConfigLimits::default())),
+            Storage::Directory(path) => {
+                make_private(path)
+                    .map_err(|source| HostError::DataDir { path: path.clone(), source })?;
+                Arc::new(RedbConfigStore::open(&path.join("config.redb"), ConfigLimits::default())?)
+            }
+        };
+        let runtime = Runtime::builder(self.engine)
+            .link(&WASI_INTERFACES, host_security::enforce::add_to_linker)
+            .link(&host_ipc::INTERFACES, state::link_ipc)
+            .build()?;
+        let host = PluginHost::new(loader::Parts {
+            runtime,
+            policy: self.policy,
+            admission: self.admission,
+            memory: HostMemory::new(self.guest_memory_bytes_max),
+            config,
+            events: EventLog::new(self.events),
+        });
+        if let Some(directory) = &self.plugins {
+            host.load_only(directory, self.only.as_ref()).await?;
+        }
+        Ok(host)
+    }
+}
+
+/// Makes a directory that is the host's alone.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}

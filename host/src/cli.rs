@@ -1,0 +1,111 @@
+//! The command line.
+
+mod doctor;
+mod error;
+mod inspect;
+mod list;
+mod run;
+mod serve;
+
+use std::{collections::BTreeMap, io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use host::Policy;
+use tracing_subscriber::EnvFilter;
+
+pub(crate) use error::CliError;
+
+/// Runs plugins: WebAssembly components, each within the authority it was granted.
+///
+/// Exits with 0 if all went well, 1 if something failed or was refused, 2 if the command line makes
+/// no sense.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Answer in JSON, errors included.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The form of log lines, which go to standard error. `RUST_LOG` chooses which.
+    #[arg(long, global = true, value_enum, default_value_t = LogForm::Text)]
+    log: LogForm,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogForm {
+    /// For people.
+    Text,
+    /// For programs, a JSON document a line.
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Run(run::Run),
+    Inspect(inspect::Inspect),
+    List(list::List),
+    Doctor(doctor::Doctor),
+    /// Write completions for a shell to standard output.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Cli {
+    pub(crate) async fn run(self) -> Result<ExitCode, CliError> {
+        let json = self.json;
+        match self.command {
+            Command::Serve(serve) => serve.run(json).await,
+            Command::Run(run) => run.run(json).await,
+            Command::Inspect(inspect) => inspect.run(json).await,
+            Command::List(list) => list.run(json).await,
+            Command::Doctor(doctor) => Ok(doctor.run(json)),
+            Command::Completions { shell } => {
+                let mut command = Cli::command();
+                clap_complete::generate(shell, &mut command, "plugin-host", &mut std::io::stdout());
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+/// Where plugins are and what they may have: the same for all commands.
+#[derive(Args)]
+pub(crate) struct PluginArgs {
+    /// The directory with the plugins.
+    #[arg(long, value_name = "DIR", default_value = "dist/plugins", env = "PLUGIN_HOST_PLUGINS")]
+    pub(crate) plugins: PathBuf,
+    /// An environment variable that plugins which ask for it are given. Without a value: the host's own.
+    #[arg(long = "grant-env", value_name = "NAME[=VALUE]", value_parser = env_grant)]
+    grant_env: Vec<(String, String)>,
+}
+
+impl PluginArgs {
+    pub(crate) fn policy(&self) -> Policy {
+        let env: BTreeMap<String, String> = self.grant_env.iter().cloned().collect();
+        Policy { env, ..Policy::default() }
+    }
+}
+
+fn env_grant(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => match std::env::var(text) {
+            Ok(value) => Ok((text.to_owned(), value)),
+            Err(_) => Err(format!("the host has no variable `{text}`: write `{text}=VALUE`")),
+        },
+    }
+}
+
+pub(crate) fn logging(cli: &Cli) {
+    let default = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.log {
+        LogForm::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogForm::Json => lines.json().flatten_event(true).init(),
+    }
+}

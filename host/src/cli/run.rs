@@ -1,0 +1,130 @@
+//! `plugin-host run`.
+
+use std::{
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use host::{HostError, PluginHost, PluginRef, ProcessCall};
+
+use super::{CliError, PluginArgs};
+
+/// Have a plugin work on one input, without a server.
+#[derive(clap::Args)]
+pub(crate) struct Run {
+    /// The plugin, as `NAME` or `NAME@VERSION`.
+    plugin: String,
+    #[command(flatten)]
+    plugins: PluginArgs,
+    /// The input; `-` is standard input.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    input: PathBuf,
+    /// Where the output goes; `-` is standard output.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// An option of the plugin's.
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
+    options: Vec<(String, String)>,
+    /// The media type of the input. Left out, it is told from the file's extension.
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// Where the plugin's configuration is kept. Left out, it starts empty and is forgotten.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+fn option(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl Run {
+    pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
+        let plugin: PluginRef = self.plugin.parse().map_err(HostError::from)?;
+        let input = read(&self.input).map_err(|error| CliError::file(&self.input, &error))?;
+        let mut builder = PluginHost::builder()
+            .plugins(&self.plugins.plugins)
+            .only(plugin.name.clone())
+            .policy(self.plugins.policy());
+        if let Some(directory) = &self.data_dir {
+            builder = builder.data_dir(directory);
+        }
+        let host = builder.build().await?;
+        if host.plugin(&plugin).is_err()
+            && let Some(refused) = refused(&host, &plugin)
+        {
+            return Err(refused);
+        }
+        let content_type = self.content_type.unwrap_or_else(|| {
+            mime_guess::from_path(&self.input).first_or_octet_stream().essence_str().to_owned()
+        });
+        let mut call = ProcessCall::new(input, &content_type);
+        call.request_id = Arc::from("run");
+        call.options = self.options;
+        let reply = host.process(&plugin, call).await?;
+
+        write(&self.output, &reply.output).map_err(|error| CliError::file(&self.output, &error))?;
+        if let Some(warning) = &reply.warning {
+            tracing::warn!("{}", plugin_contract::escape(warning, 500));
+        }
+        let to_file = self.output != Path::new("-");
+        if to_file && json {
+            println!(
+                "{}",
+                serde_json::json!({
+                    "output": self.output,
+                    "bytes": reply.output.len(),
+                    "content-type": reply.content_type,
+                    "items-processed": reply.items_processed,
+                    "warning": reply.warning,
+                })
+            );
+        } else if to_file {
+            let media_type = plugin_contract::escape(&reply.content_type, 100);
+            println!("{}: {} bytes of {media_type}", self.output.display(), reply.output.len());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Why the plugin is not there, if it is in the directory at all. By the name of its folder or file:
+/// the name inside may be just what could not be read.
+fn refused(host: &PluginHost, plugin: &PluginRef) -> Option<CliError> {
+    let wanted = plugin.name.as_str();
+    let refused = host.refused();
+    let found = refused.iter().find(|refused| {
+        refused.path.file_stem().is_some_and(|name| name.to_str() == Some(wanted))
+    })?;
+    Some(CliError::from_ref(&found.error))
+}
+
+/// Largest input, in bytes. A plugin's memory is smaller in any case.
+const INPUT_BYTES_MAX: u64 = 1 << 30;
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    } else {
+        std::fs::File::open(path)?.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    }
+    if bytes.len() as u64 > INPUT_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "an input holds at most 1 GiB"));
+    }
+    Ok(bytes)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path != Path::new("-") {
+        return std::fs::write(path, bytes);
+    }
+    let mut out = io::stdout().lock();
+    if out.is_terminal() && std::str::from_utf8(bytes).is_err() {
+        let problem = "the output is binary and would garble the terminal: use `--output FILE`";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
+    out.write_all(bytes)?;
+    out.flush()
+}

@@ -1,0 +1,125 @@
+//! `plugin-host serve`.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use host::{
+    PluginHost,
+    documents::ListDocument,
+    http::{HttpSettings, Server},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CliError, PluginArgs};
+
+/// Load the plugins of a directory and answer calls over HTTP.
+///
+/// Stops in good order on SIGTERM and Ctrl-C: calls under way end first.
+#[derive(clap::Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    plugins: PluginArgs,
+    /// Where to listen. Port 0 takes a free one. There is no protection but the address: think twice
+    /// before you leave loopback.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7420", env = "PLUGIN_HOST_LISTEN")]
+    listen: SocketAddr,
+    /// Where the host keeps what must outlive it. One host at a time.
+    #[arg(long, value_name = "DIR", default_value = "data", env = "PLUGIN_HOST_DATA")]
+    data_dir: PathBuf,
+    /// Largest request body.
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = host_security::parse_bytes)]
+    body_limit: u64,
+    /// Time for a request body to arrive.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = host_security::parse_duration)]
+    body_timeout: Duration,
+    /// Time for calls under way to end when the host stops.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = host_security::parse_duration)]
+    drain_timeout: Duration,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
+        let host = PluginHost::builder()
+            .plugins(&self.plugins.plugins)
+            .data_dir(&self.data_dir)
+            .policy(self.plugins.policy())
+            .build()
+            .await?;
+        let mut settings = HttpSettings::default();
+        settings.body_bytes_max = usize::try_from(self.body_limit).unwrap_or(usize::MAX);
+        settings.body_timeout = self.body_timeout;
+        settings.drain_timeout = self.drain_timeout;
+        let list = ListDocument::of(&host);
+        let server = Server::bind(host, settings, self.listen).await?;
+        announce(&list, server.address(), json);
+        server.run(stop()).await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Done at the first SIGTERM or Ctrl-C. The second ends the process at once.
+async fn stop() {
+    async fn either() {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = tokio::signal::ctrl_c() => {}
+                }
+            }
+            Err(_) => drop(tokio::signal::ctrl_c().await),
+        }
+    }
+    either().await;
+    tokio::spawn(async {
+        either().await;
+        std::process::exit(130);
+    });
+}
+
+fn announce(list: &ListDocument, address: SocketAddr, json: bool) {
+    if json {
+        let line = serde_json::json!({
+            "listening": format!("http://{address}"),
+            "plugins": list.plugins,
+            "refused": list.refused,
+        });
+        println!("{line}");
+        return;
+    }
+    for plugin in &list.plugins {
+        println!("{:<24} {:<10} {}", plugin.name, plugin.version, plugin.world);
+    }
+    for refused in &list.refused {
+        println!("{:<24} refused    {}: {}", refused.path, refused.code, refused.message);
+        println!("{:<24}            help: {}", "", refused.remedy);
+    }
+    println!("\nlistening on http://{address}");
+    let try_it = |plugin: &str, line: &str| {
+        if list.plugins.iter().any(|found| found.name == plugin) {
+            println!("  {line}");
+        }
+    };
+    println!("try:");
+    try_it(
+        "image-processor",
+        &format!(
+            "curl --data-binary @samples/photo.jpg -H 'content-type: image/jpeg' \
+             'http://{address}/v1/plugins/image-processor/process?width=320&height=240' -o out.jpg"
+        ),
+    );
+    try_it(
+        "text-transformer",
+        &format!(
+            "curl --data-binary @samples/article.md -H 'content-type: text/markdown' \
+             'http://{address}/v1/plugins/text-transformer/process?ops=markdown'"
+        ),
+    );
+    try_it(
+        "log-enricher",
+        &format!(
+            "curl --data-binary 'level=info user=ann password=hunter2' -H 'content-type: text/plain' \
+             'http://{address}/v1/events?type=log.line' && curl 'http://{address}/v1/events'"
+        ),
+    );
+    println!("  curl http://{address}/v1/plugins");
+}

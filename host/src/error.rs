@@ -1,0 +1,84 @@
+//! What can go wrong in a host.
+
+use std::path::PathBuf;
+
+use host_core::CoreError;
+use host_ipc::ConfigError;
+use host_security::InvalidPermission;
+use plugin_contract::Explain;
+
+use crate::{InvalidPluginRef, PluginRef};
+
+/// Errors of the libraries, and the host's own. [`Explain`] gives code and remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// From bytes to a finished call.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// A permission that cannot be understood.
+    #[error(transparent)]
+    Permission(#[from] InvalidPermission),
+    /// The configuration store.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error("the data directory `{}` cannot be used", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A text that names no plugin.
+    #[error(transparent)]
+    Name(#[from] InvalidPluginRef),
+    /// No such plugin serves.
+    #[error("no plugin `{0}` is serving")]
+    UnknownPlugin(PluginRef),
+    /// The plugin does not take such inputs.
+    #[error("`{plugin}` takes {}, not `{content_type}`", accepts.join(", "))]
+    UnsupportedMediaType {
+        /// Which.
+        plugin: PluginRef,
+        /// What was sent.
+        content_type: String,
+        /// What it takes.
+        accepts: Vec<String>,
+    },
+    /// The host is shutting down.
+    #[error("the host is shutting down")]
+    ShuttingDown,
+}
+
+impl Explain for HostError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Core(error) => error.code(),
+            Self::Permission(error) => error.code(),
+            Self::Config(error) => error.code(),
+            Self::DataDir { .. } => "host/data-dir",
+            Self::Name(_) => "host/invalid-name",
+            Self::UnknownPlugin(_) => "host/unknown-plugin",
+            Self::UnsupportedMediaType { .. } => "host/unsupported-media-type",
+            Self::ShuttingDown => "host/shutting-down",
+        }
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Core(error) => error.remedy(),
+            Self::Permission(error) => error.remedy(),
+            Self::Config(error) => error.remedy(),
+            Self::DataDir { .. } => "give the host a directory that it may write to",
+            Self::Name(_) => "name a plugin as `plugin-host list` does",
+            Self::UnknownPlugin(_) => {
+                "see `plugin-host list` for what is there, and why something is not"
+            }
+            Self::UnsupportedMediaType { .. } => {
+                "send one of the media types the plugin takes, and name it in `content-type`"
+            }
+            Self::ShuttingDown => "try again on a host that stays up",
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The host on the network.
+//!
+//! | route | answers |
+//! |---|---|
+//! | `POST /v1/plugins/NAME/process?OPTION=VALUE` | the body, worked on by the plugin |
+//! | `POST /v1/plugins/NAME/validate` | whether the plugin would take the body |
+//! | `GET /v1/plugins`, `GET /v1/plugins/NAME` | what serves, and what does not |
+//! | `POST /v1/events` | an event, handed to the plugins that want it |
+//! | `GET /v1/events?after=N&limit=N` | the events that plugins emitted |
+//! | `GET /healthz`, `GET /readyz` | whether the process lives, whether it takes calls |
+//!
+//! `NAME` may be `NAME@VERSION`. Nothing here changes which plugins serve. Errors are problem
+//! documents (RFC 9457) with the members `code` and `remedy`. Each answer carries `x-request-id`: the
+//! caller's, if it is 1 to 128 letters, digits, `.`, `_` and `-`, or one made here.
+
+mod body;
+mod events;
+mod plugins;
+mod problem;
+mod request;
+mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    http::{HeaderValue, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::PluginHost;
+use problem::Problem;
+
+pub use server::{ServeError, Server};
+
+/// What the HTTP surface takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpSettings {
+    /// Bytes of one request body. Default 32 MiB.
+    pub body_bytes_max: usize,
+    /// Bytes of all request bodies held at one time. Default 512 MiB.
+    pub bodies_bytes_max: usize,
+    /// Time for a request body to arrive. Default 30 s.
+    pub body_timeout: Duration,
+    /// Time for the head of a request to arrive, and for an idle connection to send one. Default 10 s.
+    pub header_timeout: Duration,
+    /// Connections at one time; more wait to be accepted. Default 1,024.
+    pub connections_max: usize,
+    /// Time for calls under way to end when the server stops. Default 30 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 32 << 20,
+            bodies_bytes_max: 512 << 20,
+            body_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+            connections_max: 1_024,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct App {
+    host: PluginHost,
+    settings: Arc<HttpSettings>,
+    bodies: body::BodyBudget,
+}
+
+/// The routes, for embedding them in a server of your own.
+pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
+    let bodies = body::BodyBudget::new(settings.bodies_bytes_max);
+    let app = App { host, settings: Arc::new(settings), bodies };
+    Router::new()
+        .route("/v1/plugins", get(plugins::list))
+        .route("/v1/plugins/{plugin}", get(plugins::show))
+        .route("/v1/plugins/{plugin}/process", post(plugins::process))
+        .route("/v1/plugins/{plugin}/validate", post(plugins::validate))
+        .route("/v1/events", get(events::read).post(events::publish))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "http/no-such-route") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "http/method-not-allowed")
+        })
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "http/internal").into_response()
+        }))
+        .layer(middleware::map_response(harden))
+        .layer(middleware::from_fn(request::identify))
+        .with_state(app)
+}
+
+async fn ready(app: axum::extract::State<App>) -> Response {
+    if app.host.is_ready() {
+        return "ready\n".into_response();
+    }
+    Problem::from(crate::HostError::ShuttingDown).into_response()
+}
+
+/// Plugins choose bytes and media type of what they answer: a browser must neither guess nor run it.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    response
+}

@@ -1,0 +1,107 @@
+//! Calls to plugins, and what there is to call.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
+    response::{IntoResponse, Response},
+};
+use host_core::{Operation, ProcessCall};
+use plugin_contract::escape;
+use serde::Serialize;
+
+use super::{App, Problem, body, request};
+use crate::{
+    HostError, PluginRef,
+    documents::{ListDocument, PluginDocument},
+};
+
+pub(super) async fn list(State(app): State<App>) -> Json<ListDocument> {
+    Json(ListDocument::of(&app.host))
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(plugin): Path<String>,
+) -> Result<Json<PluginDocument>, Problem> {
+    Ok(Json(app.host.plugin(&parse(&plugin)?)?.into()))
+}
+
+pub(super) async fn process(
+    State(app): State<App>,
+    Path(plugin): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let plugin = parse(&plugin)?;
+    let (call, _share) = call(&app, &plugin, Operation::Process, &uri, &headers, body).await?;
+    let reply = app.host.process(&plugin, call).await?;
+
+    let mut response = reply.output.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, media_type(&reply.content_type));
+    headers.insert(ITEMS, reply.items_processed.into());
+    if let Some(warning) = reply.warning
+        && let Ok(warning) = HeaderValue::from_str(&escape(&warning, 500))
+    {
+        headers.insert(WARNING, warning);
+    }
+    Ok(response)
+}
+
+const ITEMS: HeaderName = HeaderName::from_static("x-items-processed");
+const WARNING: HeaderName = HeaderName::from_static("x-plugin-warning");
+
+/// The media type that a plugin gave its answer, if it is one.
+fn media_type(given: &str) -> HeaderValue {
+    let well_formed = given.len() <= 200 && given.split('/').count() == 2;
+    let value = HeaderValue::from_str(given).ok().filter(|_| well_formed);
+    value.unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}
+
+#[derive(Serialize)]
+pub(super) struct ValidDocument {
+    valid: bool,
+}
+
+pub(super) async fn validate(
+    State(app): State<App>,
+    Path(plugin): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ValidDocument>, Problem> {
+    let plugin = parse(&plugin)?;
+    let (call, _share) = call(&app, &plugin, Operation::Validate, &uri, &headers, body).await?;
+    Ok(Json(ValidDocument { valid: app.host.validate(&plugin, call).await? }))
+}
+
+/// Reads a call. What can be refused without its body is refused before the body is read.
+async fn call(
+    app: &App,
+    plugin: &PluginRef,
+    operation: Operation,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(ProcessCall, body::Share), Problem> {
+    let content_type = request::content_type(headers);
+    let options = request::options(uri)?;
+    app.host.check(plugin, operation, &content_type)?;
+    let (input, share) = body::collect(app, body).await?;
+    let call = ProcessCall {
+        request_id: request::current(),
+        user_id: request::user_id(headers),
+        timestamp_ms: request::now_ms(),
+        input,
+        content_type,
+        options,
+    };
+    Ok((call, share))
+}
+
+fn parse(plugin: &str) -> Result<PluginRef, Problem> {
+    plugin.parse().map_err(|error| HostError::from(error).into())
+}

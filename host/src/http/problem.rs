@@ -1,0 +1,125 @@
+//! Errors as problem documents (RFC 9457).
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use host_core::CoreError;
+use plugin_contract::Explain;
+use serde::Serialize;
+
+use crate::{HostError, http::request};
+
+/// An error, on its way to a client.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    /// A name for the kind of problem; not meant to be fetched.
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    remedy: &'static str,
+    #[serde(rename = "request-id", skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+}
+
+impl Problem {
+    /// A problem of the HTTP surface itself.
+    pub(super) fn new(status: StatusCode, code: &'static str) -> Self {
+        let (detail, remedy) = match code {
+            "http/no-such-route" => {
+                ("there is nothing under this path", "see the routes in the manual")
+            }
+            "http/method-not-allowed" => {
+                ("this path does not take this method", "see the `allow` field of the answer")
+            }
+            "http/body-too-large" => {
+                ("the body is larger than this host takes", "send less, or in parts")
+            }
+            "http/body-timeout" => {
+                ("the body did not arrive in time", "send it faster, or less of it")
+            }
+            "http/body-broken" => ("the body broke off", "send it again"),
+            "http/busy" => ("too much is being sent to this host at once", "try again later"),
+            "http/invalid-query" => {
+                ("the query is not made of `name=value` pairs", "encode options as in a form")
+            }
+            "http/invalid-json" => {
+                ("the body is not what this route takes", "send JSON as in the manual")
+            }
+            "http/unsupported-media-type" => {
+                ("this route does not take this media type", "send `application/json`")
+            }
+            _ => ("the host failed", "look into the host's log, under the request id"),
+        };
+        Self::made(status, code, detail.to_owned(), remedy)
+    }
+
+    /// The same problem, with more to say.
+    pub(super) fn detailed(mut self, detail: &dyn std::fmt::Display) -> Self {
+        self.detail = format!("{}: {detail}", self.detail);
+        self
+    }
+
+    fn made(status: StatusCode, code: &'static str, detail: String, remedy: &'static str) -> Self {
+        Self {
+            r#type: format!("urn:plugin-host:problem:{code}"),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail,
+            code,
+            remedy,
+            request_id: request::current_id(),
+        }
+    }
+}
+
+impl From<HostError> for Problem {
+    fn from(error: HostError) -> Self {
+        let status = status(&error);
+        if status.is_server_error() {
+            // The causes may speak of the host's insides: they stay in its log.
+            let causes = crate::inspect::chain(&error);
+            tracing::warn!(code = error.code(), "{}", causes.replace('\n', " "));
+        }
+        Self::made(status, error.code(), error.to_string(), error.remedy())
+    }
+}
+
+/// What an error means to a client.
+pub(super) fn status(error: &HostError) -> StatusCode {
+    let core = match error {
+        HostError::Core(error) => error,
+        HostError::UnknownPlugin(_) | HostError::Name(_) => return StatusCode::NOT_FOUND,
+        HostError::UnsupportedMediaType { .. } => return StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        HostError::ShuttingDown => return StatusCode::SERVICE_UNAVAILABLE,
+        _ => return StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    match core {
+        CoreError::NotOffered { .. } => StatusCode::NOT_FOUND,
+        CoreError::Refused { .. } | CoreError::InputNotText { .. } => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        CoreError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+        CoreError::HostExhausted { .. } | CoreError::Dependency { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        CoreError::Deadline { .. } | CoreError::CpuTime { .. } => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // Strings and numbers always have a JSON form.
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let media_type = HeaderValue::from_static("application/problem+json");
+        let mut response = (status, [(header::CONTENT_TYPE, media_type)], body).into_response();
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
