@@ -6,7 +6,10 @@ use anyhow::Context;
 use serde::Deserialize;
 use xshell::cmd;
 
-use crate::{build_plugins::BuildPlugins, toolchain};
+use crate::{
+    build_plugins::BuildPlugins,
+    toolchain::{self, apart},
+};
 
 /// Runs the benchmarks of all crates.
 #[derive(clap::Args)]
@@ -53,7 +56,7 @@ impl Bench {
         }
         toolchain::ensure_target(root)?;
         BuildPlugins::for_use(true).run(sh, root)?;
-        cmd!(sh, "{cargo} bench --workspace {benches...} -- {args...}").run()?;
+        apart(cmd!(sh, "{cargo} bench --workspace {benches...} -- {args...}")).run()?;
         Ok(())
     }
 }

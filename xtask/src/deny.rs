@@ -30,7 +30,7 @@ impl Deny {
                 );
                 return Ok(());
             }
-            cmd!(sh, "{cargo} install cargo-deny --locked").run()?;
+            toolchain::apart(cmd!(sh, "{cargo} install cargo-deny --locked")).run()?;
         }
 
         // The database of advisories is a git repository of its own, which not every network lets

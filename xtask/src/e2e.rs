@@ -4,7 +4,10 @@ use std::path::Path;
 
 use xshell::cmd;
 
-use crate::{build_plugins::BuildPlugins, toolchain};
+use crate::{
+    build_plugins::BuildPlugins,
+    toolchain::{self, apart},
+};
 
 /// Runs only the tests that drive the real binary, over HTTP and the command line.
 #[derive(clap::Args)]
@@ -21,8 +24,9 @@ impl E2e {
         toolchain::ensure_target(root)?;
         BuildPlugins::for_use(true).run(sh, root)?;
         let (cargo, args) = (toolchain::cargo(), &self.args);
-        // Cargo builds the binary too, because the test names it.
-        cmd!(sh, "{cargo} test --package host --test e2e -- {args...}").run()?;
+        // Cargo builds the binary too, because the test names it. The whole workspace is selected for
+        // the reason that `serve` gives.
+        apart(cmd!(sh, "{cargo} test --workspace --test e2e -- {args...}")).run()?;
         Ok(())
     }
 }

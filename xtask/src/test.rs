@@ -4,7 +4,10 @@ use std::path::Path;
 
 use xshell::cmd;
 
-use crate::{build_plugins::BuildPlugins, toolchain};
+use crate::{
+    build_plugins::BuildPlugins,
+    toolchain::{self, apart},
+};
 
 /// Runs every test: of the crates, of the guests, and from end to end.
 #[derive(clap::Args)]
@@ -23,8 +26,9 @@ impl Test {
         let (cargo, args) = (toolchain::cargo(), &self.args);
         // Guests first: their tests run natively and in seconds. The end-to-end tests are among
         // those of the crate `host`.
-        cmd!(sh, "{cargo} test --manifest-path plugins/Cargo.toml --workspace {args...}").run()?;
-        cmd!(sh, "{cargo} test --workspace {args...}").run()?;
+        apart(cmd!(sh, "{cargo} test --manifest-path plugins/Cargo.toml --workspace {args...}"))
+            .run()?;
+        apart(cmd!(sh, "{cargo} test --workspace {args...}")).run()?;
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -16,6 +17,31 @@ pub(crate) const TARGET: &str = "wasm32-wasip2";
 /// The cargo that runs this tool, or the one on the path.
 pub(crate) fn cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+/// A call of [`cargo`] that is not of this call.
+pub(crate) fn cargo_command() -> Command {
+    let mut command = Command::new(cargo());
+    for name in inherited() {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// `command` without what `cargo xtask` itself was told by cargo.
+pub(crate) fn apart(command: xshell::Cmd<'_>) -> xshell::Cmd<'_> {
+    inherited().fold(command, |command, name| command.env_remove(name))
+}
+
+/// The variables by which cargo tells a program about its own package. Handed on, they would change
+/// between `cargo xtask test` and `cargo test`, and crates whose build script looks at them (`ring`)
+/// would be compiled again each time, with all that depend on them.
+fn inherited() -> impl Iterator<Item = OsString> {
+    env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+        prefixes.iter().any(|prefix| name.starts_with(prefix)) || name == "CARGO_PRIMARY_PACKAGE"
+    })
 }
 
 /// What `rustc` in `dir` prints, one line.

@@ -98,7 +98,7 @@ impl Compiler {
         } else {
             "--message-format=json"
         };
-        let mut command = Command::new(toolchain::cargo());
+        let mut command = toolchain::cargo_command();
         command
             .args(["rustc", "--release", "--lib", "--crate-type", "cdylib", format])
             .args(["--target", &self.target])

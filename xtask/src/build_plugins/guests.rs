@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::Context;
@@ -152,7 +151,7 @@ fn check_agreement(guest: &str, version: &str, manifest: &Manifest) -> Result<()
 }
 
 fn metadata(dir: &Path) -> anyhow::Result<Metadata> {
-    let output = Command::new(toolchain::cargo())
+    let output = toolchain::cargo_command()
         .args(["metadata", "--format-version", "1", "--manifest-path"])
         .arg(dir.join("Cargo.toml"))
         .current_dir(dir)

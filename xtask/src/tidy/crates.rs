@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::Context;
@@ -155,7 +154,7 @@ fn members(root: &Path, manifest: &str) -> anyhow::Result<Vec<Package>> {
 }
 
 fn cargo(root: &Path, args: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(toolchain::cargo()).args(args).current_dir(root).output()?;
+    let output = toolchain::cargo_command().args(args).current_dir(root).output()?;
     anyhow::ensure!(
         output.status.success(),
         "cargo {}: {}",

@@ -1,0 +1,14 @@
+//! The real binary, over HTTP and on the command line, with the real plugins.
+//!
+//! Needs what `cargo xtask build-plugins` makes; `cargo xtask e2e` does both.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod bad_input;
+mod cli;
+mod containment;
+mod contracts;
+mod harness;
+mod http;
+mod plugins;
+mod services;

@@ -1,0 +1,88 @@
+//! What the host offers its guests.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Host, built};
+
+fn probe(host: &Host, options: &[(&str, &str)]) -> Value {
+    let (status, body) = host.process("services-probe", options, "");
+    assert_eq!(status, 200, "{options:?}: {body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+#[test]
+fn configuration_outlives_the_host_even_if_it_is_killed() {
+    let data = TempDir::new().unwrap();
+    let mut host = Host::serve_from(&built("test-plugins"), data.path(), &[]);
+    let set = [("do", "config-set"), ("key", "colour"), ("value", "green")];
+    assert_eq!(probe(&host, &set), json!({ "ok": null }));
+    host.kill();
+    let host = Host::serve_from(&built("test-plugins"), data.path(), &[]);
+    assert_eq!(probe(&host, &[("do", "config-get"), ("key", "colour")]), json!({ "ok": "green" }));
+    assert_eq!(probe(&host, &[("do", "config-keys")]), json!({ "ok": ["colour"] }));
+}
+
+#[test]
+fn configuration_is_bounded() {
+    let host = Host::serve(&built("test-plugins"));
+    let long = "k".repeat(300);
+    let refused = probe(&host, &[("do", "config-set"), ("key", &long)]);
+    assert!(refused["error"].as_str().unwrap().contains("256"), "{refused}");
+}
+
+#[test]
+fn a_plugin_sees_the_variables_it_was_granted_and_no_others() {
+    let host = Host::serve_with(
+        &built("test-plugins"),
+        &["--grant-env", "PROBE_REGION=north", "--grant-env", "SECRET=x"],
+    );
+    assert_eq!(probe(&host, &[("do", "env")]), json!({ "ok": [["PROBE_REGION", "north"]] }));
+    let host = Host::serve(&built("test-plugins"));
+    assert_eq!(probe(&host, &[("do", "env")]), json!({ "ok": [] }));
+}
+
+#[test]
+fn events_are_taken_up_to_a_plugins_share() {
+    let host = Host::serve(&built("test-plugins"));
+    let emit = [("do", "emit"), ("type", "probe.done"), ("payload", "{}"), ("count", "3")];
+    assert_eq!(probe(&host, &emit), json!({ "ok": null }));
+    let page: Value = host.get("/v1/events?limit=2").json().unwrap();
+    assert_eq!((page["events"].as_array().unwrap().len(), &page["next"]), (2, &json!(2)));
+    let storm = probe(&host, &[("do", "emit"), ("count", "100000")]);
+    assert!(storm["error"].is_string(), "{storm}");
+    let bad = probe(&host, &[("do", "emit"), ("type", "Not A Type")]);
+    assert!(bad["error"].is_string(), "{bad}");
+}
+
+#[test]
+fn what_is_not_built_yet_says_so() {
+    let host = Host::serve(&built("test-plugins"));
+    for (service, says) in [
+        ("http", "this host offers no HTTP client"),
+        ("message", "this host carries no messages"),
+        ("data-dir", "this host keeps no data directories"),
+    ] {
+        assert_eq!(probe(&host, &[("do", service)]), json!({ "error": says }));
+    }
+}
+
+#[test]
+fn a_log_line_carries_plugin_and_request() {
+    let host = Host::serve(&built("test-plugins"));
+    let response = host
+        .post("/v1/plugins/services-probe/process?do=log&message=hello-from-inside&level=warn")
+        .header("content-type", "text/plain")
+        .header("x-request-id", "trace-me-7")
+        .send()
+        .unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    let log = host.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("hello-from-inside"))
+        .unwrap_or_else(|| panic!("{log}"));
+    for part in ["WARN", "plugin=services-probe", "version=0.1.0", "trace-me-7"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
