@@ -49,6 +49,48 @@ impl Default for EngineSettings {
     }
 }
 
+impl EngineSettings {
+    /// The engine's own form of these settings, for those who compile or measure elsewhere.
+    pub fn config(&self, lane: Lane) -> Config {
+        let mut config = Config::new();
+        // Nothing by default, so that a new release of the engine brings no new surface.
+        config.wasm_features(wasmtime::WasmFeatures::all(), false);
+        config.wasm_features(production_features(lane), true);
+        // Without it calls cost half, and components that need it are refused.
+        config.concurrency_support(lane == Lane::Stream);
+
+        config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
+        // Set, for the default asks the environment of the host.
+        config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
+        // Only profilers and debuggers read it, and registering it is slow with many plugins.
+        #[cfg(not(windows))]
+        config.native_unwind_info(false);
+
+        config.epoch_interruption(true);
+        config.max_wasm_stack(self.wasm_stack_bytes);
+        config.async_stack_size(self.wasm_stack_bytes + self.host_stack_bytes);
+        // Stacks pass from one plugin's call to another's.
+        config.async_stack_zeroing(true);
+
+        let pool = &self.pool;
+        config.memory_reservation(pool.memory_reservation_bytes);
+        let memory_bytes = (pool.memory_bytes as u64).min(pool.memory_reservation_bytes) as usize;
+        let mut allocation = PoolingAllocationConfig::new();
+        allocation
+            .total_component_instances(pool.instances)
+            // One component made by today's toolchains holds three core instances and two tables.
+            .total_core_instances(pool.instances * 8)
+            .total_tables(pool.instances * 8)
+            .total_memories(pool.memories())
+            .total_stacks(pool.instances)
+            .max_memory_size(memory_bytes.next_multiple_of(64 << 10))
+            .max_tables_per_module(4)
+            .table_elements(50_000);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(allocation));
+        config
+    }
+}
+
 impl Default for PoolSettings {
     fn default() -> Self {
         Self { instances: 256, memory_bytes: 256 << 20, memory_reservation_bytes: 4 << 30 }
@@ -77,7 +119,7 @@ pub(crate) struct Engines {
 
 impl Engines {
     pub(crate) fn new(settings: &EngineSettings) -> Result<Self, CoreError> {
-        let engine = |lane| Engine::new(&config(settings, lane)).map_err(CoreError::Engine);
+        let engine = |lane| Engine::new(&settings.config(lane)).map_err(CoreError::Engine);
         let engines = Self {
             unary: engine(Lane::Unary)?,
             stream: engine(Lane::Stream)?,
@@ -97,43 +139,4 @@ impl Engines {
             Lane::Stream => &self.stream,
         }
     }
-}
-
-fn config(settings: &EngineSettings, lane: Lane) -> Config {
-    let mut config = Config::new();
-    // Nothing by default, so that a new release of the engine brings no new surface.
-    config.wasm_features(wasmtime::WasmFeatures::all(), false);
-    config.wasm_features(production_features(lane), true);
-    // Without it calls cost half, and components that need it are refused.
-    config.concurrency_support(lane == Lane::Stream);
-
-    config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
-    // Set, for the default asks the environment of the host.
-    config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
-    // Only profilers and debuggers read it, and registering it is slow with many plugins.
-    #[cfg(not(windows))]
-    config.native_unwind_info(false);
-
-    config.epoch_interruption(true);
-    config.max_wasm_stack(settings.wasm_stack_bytes);
-    config.async_stack_size(settings.wasm_stack_bytes + settings.host_stack_bytes);
-    // Stacks pass from one plugin's call to another's.
-    config.async_stack_zeroing(true);
-
-    let pool = &settings.pool;
-    config.memory_reservation(pool.memory_reservation_bytes);
-    let memory_bytes = (pool.memory_bytes as u64).min(pool.memory_reservation_bytes) as usize;
-    let mut allocation = PoolingAllocationConfig::new();
-    allocation
-        .total_component_instances(pool.instances)
-        // One component made by today's toolchains holds three core instances and two tables.
-        .total_core_instances(pool.instances * 8)
-        .total_tables(pool.instances * 8)
-        .total_memories(pool.memories())
-        .total_stacks(pool.instances)
-        .max_memory_size(memory_bytes.next_multiple_of(64 << 10))
-        .max_tables_per_module(4)
-        .table_elements(50_000);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(allocation));
-    config
 }

@@ -86,7 +86,7 @@ pub(crate) fn prepare(wat: &str) -> Result<Prepared<Data>, CoreError> {
 }
 
 /// An instance of a guest that fits.
-pub async fn instance(wat: &str) -> Instance<Data> {
+pub(crate) async fn instance(wat: &str) -> Instance<Data> {
     prepare(wat).unwrap().start(Data::new(), &[], &budget()).await.unwrap()
 }
 

@@ -150,10 +150,6 @@ impl Host {
         self.child.wait().unwrap()
     }
 
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
