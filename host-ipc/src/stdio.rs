@@ -48,10 +48,8 @@ impl GuestOutput {
                     line.skipping = true;
                 }
             }
-            if ends {
-                if !std::mem::take(&mut line.skipping) {
-                    self.say(&mut line.bytes);
-                }
+            if ends && !std::mem::take(&mut line.skipping) {
+                self.say(&mut line.bytes);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Errors as problem documents (RFC 9457).
 
+use std::sync::Arc;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -11,17 +13,27 @@ use serde::Serialize;
 use crate::{HostError, http::request};
 
 /// An error, on its way to a client.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    remedy: &'static str,
+    request_id: Option<Arc<str>>,
+}
+
+/// What the client reads.
+#[derive(Serialize)]
+struct Document<'a> {
     /// A name for the kind of problem; not meant to be fetched.
     r#type: String,
-    title: &'static str,
+    title: &'a str,
     status: u16,
-    detail: String,
-    code: &'static str,
-    remedy: &'static str,
+    detail: &'a str,
+    code: &'a str,
+    remedy: &'a str,
     #[serde(rename = "request-id", skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
+    request_id: Option<&'a str>,
 }
 
 impl Problem {
@@ -63,15 +75,7 @@ impl Problem {
     }
 
     fn made(status: StatusCode, code: &'static str, detail: String, remedy: &'static str) -> Self {
-        Self {
-            r#type: format!("urn:plugin-host:problem:{code}"),
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail,
-            code,
-            remedy,
-            request_id: request::current_id(),
-        }
+        Self { status, code, detail, remedy, request_id: request::current_id() }
     }
 }
 
@@ -112,9 +116,18 @@ pub(super) fn status(error: &HostError) -> StatusCode {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let Self { status, code, detail, remedy, request_id } = self;
+        let document = Document {
+            r#type: format!("urn:plugin-host:problem:{code}"),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: &detail,
+            code,
+            remedy,
+            request_id: request_id.as_deref(),
+        };
         // Strings and numbers always have a JSON form.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = serde_json::to_vec(&document).unwrap_or_default();
         let media_type = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, media_type)], body).into_response();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {

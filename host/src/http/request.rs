@@ -37,13 +37,13 @@ pub(super) async fn identify(request: Request, next: Next) -> Response {
 }
 
 /// The id of the request that is being answered.
-pub(super) fn current_id() -> Option<String> {
-    CURRENT.try_with(|id| id.to_string()).ok()
+pub(super) fn current_id() -> Option<Arc<str>> {
+    CURRENT.try_with(Arc::clone).ok()
 }
 
 /// The same, to be passed on.
 pub(super) fn current() -> Arc<str> {
-    CURRENT.try_with(Arc::clone).unwrap_or_else(|_| "-".into())
+    current_id().unwrap_or_else(|| "-".into())
 }
 
 fn is_id(text: &str) -> bool {
