@@ -1,6 +1,6 @@
 //! Host services for guests: logging, configuration, the environment, events.
 //!
-//! Serves `toolsku:host-api` to any [`Linker<T>`]: keep an [`IpcCtx`] in the store's data, show where
+//! Serves `toolsku:host-api` to any [`Linker<T>`](wasmtime::component::Linker): keep an [`IpcCtx`] in the store's data, show where
 //! it is, and link.
 //!
 //! ```

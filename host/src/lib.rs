@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! Start at [`PluginHost`]. [`http::serve`] puts one on the network. What a plugin may do is decided
+//! Start at [`PluginHost`]. [`http::Server`] puts one on the network. What a plugin may do is decided
 //! by the [`Policy`] it is built with. Each part can be had alone: `host-core`, `host-security`,
 //! `host-ipc`, `host-deploy`.
 #![warn(missing_docs)]
