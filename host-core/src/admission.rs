@@ -1,8 +1,10 @@
 //! The decision on bytes from a stranger, before anyone spends a compile on them.
 
+use std::sync::Arc;
+
 use plugin_contract::{
     CONTRACT_VERSION, ComponentInfo, Embedded, InterfaceName, Manifest, PluginId, ReadLimits,
-    SYSTEM_PACKAGE, World,
+    SYSTEM_PACKAGE, World, escape,
 };
 use semver::Version;
 
@@ -32,7 +34,7 @@ impl Default for Admission {
 #[non_exhaustive]
 pub struct Artifact {
     /// The component.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
     /// What its bytes tell.
     pub info: ComponentInfo,
     /// Its manifest: the one inside, or where there is none the one beside it.
@@ -72,7 +74,7 @@ pub fn admit(
         });
     }
     let world = world_of(&plugin.name, &info, info.embedded.as_ref(), plugin.world)?;
-    Ok(Artifact { bytes, info, manifest, world })
+    Ok(Artifact { bytes: bytes.into(), info, manifest, world })
 }
 
 /// The world by the exports, which must be what embedded section and manifest claim.
@@ -91,7 +93,8 @@ fn world_of(
         let ours = InterfaceName { version: Some(CONTRACT_VERSION), ..name.clone() };
         if !ours.serves(name) {
             return Err(mismatch(format!(
-                "it exports `{name}`, this host speaks {CONTRACT_VERSION}"
+                "it exports `{}`, this host speaks {CONTRACT_VERSION}",
+                escape(&name.to_string(), 200)
             )));
         }
     }

@@ -9,7 +9,12 @@ pub(crate) mod plugin_api;
 mod processor;
 mod text;
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use plugin_contract::{ComponentInfo, PluginId, SYSTEM_PACKAGE, escape};
 use wasmtime::{
@@ -17,7 +22,7 @@ use wasmtime::{
     component::{Instance, InstancePre},
 };
 
-use crate::CoreError;
+use crate::{Caller, CoreError};
 use bindings::exports::toolsku::plugin_system as wit;
 
 pub use plugin_api::PluginApi;
@@ -68,7 +73,7 @@ pub struct ProcessCall {
     /// Names the call in logs on both sides.
     pub request_id: Arc<str>,
     /// On whose behalf, where the caller said so.
-    pub user_id: Option<String>,
+    pub user_id: Option<Arc<str>>,
     /// When the call arrived, in milliseconds since 1970-01-01 UTC.
     pub timestamp_ms: u64,
     /// The bytes. The caller bounds their number.
@@ -80,16 +85,29 @@ pub struct ProcessCall {
 }
 
 impl ProcessCall {
-    /// A call without options, from nobody in particular.
+    /// A call without options, made now, by nobody in particular. `content_type` may have parameters
+    /// and upper case; the plugin sees neither.
     pub fn new(input: Vec<u8>, content_type: &str) -> Self {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        let Caller { request_id, user_id } = Caller::default();
+        // Before 1970 there is no number for it; nothing is decided by it.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            request_id: "-".into(),
-            user_id: None,
-            timestamp_ms: 0,
+            request_id,
+            user_id,
+            timestamp_ms: now.as_millis() as u64,
             input,
-            content_type: content_type.to_owned(),
+            content_type: match essence {
+                "" => "application/octet-stream".to_owned(),
+                essence => essence.to_ascii_lowercase(),
+            },
             options: Vec::new(),
         }
+    }
+
+    /// Who it is for.
+    pub fn caller(&self) -> Caller {
+        Caller { request_id: self.request_id.clone(), user_id: self.user_id.clone() }
     }
 
     /// The call with one more option.
@@ -309,10 +327,8 @@ impl Exports {
         instance: &Instance,
     ) -> wasmtime::Result<Bound<T>> {
         let mut bound = Bound { lifecycle: None, processor: None, events: None };
-        // Where a component exports several generations, the first that binds here answers.
-        if let Some(indices) = &self.base {
-            bound.lifecycle = Some(Box::new(base::Base(indices.load(&mut *store, instance)?)));
-        }
+        // Where a component exports several generations, the first that binds here answers; of the
+        // lifecycles, the one that says more.
         if let Some(indices) = &self.data {
             bound.processor = Some(Box::new(processor::Data(indices.load(&mut *store, instance)?)));
         }
@@ -321,8 +337,12 @@ impl Exports {
         }
         if let Some(indices) = &self.full {
             let full = plugin_api::Full(indices.load(&mut *store, instance)?);
-            bound.lifecycle.get_or_insert_with(|| Box::new(full.clone()));
+            bound.lifecycle = Some(Box::new(full.clone()));
             bound.processor.get_or_insert_with(|| Box::new(full));
+        }
+        if let Some(indices) = &self.base {
+            let base = base::Base(indices.load(&mut *store, instance)?);
+            bound.lifecycle.get_or_insert_with(|| Box::new(base));
         }
         if let Some(indices) = &self.actions {
             let actions = actions::Actions(indices.load(&mut *store, instance)?);

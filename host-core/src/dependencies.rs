@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plugin_contract::PluginId;
+use plugin_contract::{Manifest, PluginId};
 use semver::{Version, VersionReq};
 
 use crate::{CoreError, DependencyProblem};
@@ -16,6 +16,17 @@ pub struct Node<'a> {
     pub version: &'a Version,
     /// What it needs.
     pub dependencies: &'a BTreeMap<PluginId, VersionReq>,
+}
+
+impl<'a> Node<'a> {
+    /// What a manifest says.
+    pub fn of(manifest: &'a Manifest) -> Self {
+        Self {
+            name: &manifest.plugin.name,
+            version: &manifest.plugin.version,
+            dependencies: &manifest.dependencies,
+        }
+    }
 }
 
 /// In which order to start plugins. Numbers are places in the list that was asked about.

@@ -66,11 +66,11 @@ fn is_candidate(path: &Path) -> bool {
 pub fn read_artifact(path: &Path, admission: &Admission) -> Result<Artifact, CoreError> {
     let bytes_max = admission.limits.bytes_max;
     if !path.is_dir() {
-        let bytes = read(path, bytes_max)?;
+        let bytes = read_file(path, bytes_max)?;
         return admit(bytes, None, admission);
     }
     let manifest_path = path.join("plugin.toml");
-    let text = match read(&manifest_path, Manifest::BYTES_MAX as u64) {
+    let text = match read_file(&manifest_path, Manifest::BYTES_MAX as u64) {
         Err(CoreError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Err(CoreError::ManifestMissing);
         }
@@ -80,13 +80,16 @@ pub fn read_artifact(path: &Path, admission: &Admission) -> Result<Artifact, Cor
         other => other?,
     };
     let manifest: Manifest = String::from_utf8_lossy(&text).parse()?;
-    let bytes = read(&path.join(&manifest.plugin.entrypoint), bytes_max)?;
+    let bytes = read_file(&path.join(&manifest.plugin.entrypoint), bytes_max)?;
     admit(bytes, Some(manifest), admission)
 }
 
 /// Reads a regular file of at most `bytes_max` bytes. Never waits for a pipe or a device, and never
 /// reads more than it may, whatever the file's size says.
-fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, CoreError> {
+///
+/// # Errors
+/// `core/unreadable`, `core/too-large`.
+pub fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, CoreError> {
     let unreadable = |source| CoreError::Unreadable { path: path.to_owned(), source };
     let check = |metadata: Metadata| {
         if !metadata.is_file() {

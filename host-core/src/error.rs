@@ -1,8 +1,12 @@
 //! What can go wrong between the bytes of a component and a finished call.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use plugin_contract::{ComponentError, Explain, ManifestError, PluginId};
+use plugin_contract::{ComponentError, Explain, ManifestError, PluginId, escape};
 use semver::{Version, VersionReq};
 
 use crate::{Node, Operation};
@@ -12,7 +16,7 @@ use crate::{Node, Operation};
 #[non_exhaustive]
 pub enum CoreError {
     /// A file could not be read. Nothing was loaded.
-    #[error("`{}` cannot be read", path.display())]
+    #[error("`{}` cannot be read", shown(path))]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -89,7 +93,7 @@ pub enum CoreError {
         chain: Vec<String>,
     },
     /// Another file has brought this version of this plugin already.
-    #[error("`{plugin}` {version} is there already, from `{}`", first.display())]
+    #[error("`{plugin}` {version} is there already, from `{}`", shown(first))]
     Duplicate {
         /// Which.
         plugin: PluginId,
@@ -196,14 +200,23 @@ pub enum CoreError {
         /// In which operation.
         operation: Operation,
     },
-    /// A function of the host failed while the guest called it. The store is spent.
-    #[error("the host failed `{plugin}` in `{operation}`")]
-    HostFunction {
+    /// The guest holds more handles (resources, streams) than it may. The store is spent.
+    #[error("`{plugin}` holds more handles than it may, in `{operation}`")]
+    TooManyHandles {
         /// Which.
         plugin: PluginId,
         /// In which operation.
         operation: Operation,
-        /// What failed.
+    },
+    /// A call of the guest to the host failed: it passed what is not what its type says, or asked for
+    /// more than it may, or the host's function failed. The store is spent.
+    #[error("a call of `{plugin}` to the host failed, in `{operation}`")]
+    HostCall {
+        /// Which.
+        plugin: PluginId,
+        /// In which operation.
+        operation: Operation,
+        /// Why.
         source: wasmtime::Error,
     },
     /// All instances are busy, and as many calls as may wait do so already.
@@ -300,6 +313,11 @@ pub struct GuestFrame {
     pub source: Option<String>,
 }
 
+/// Paths are strangers' texts, too.
+fn shown(path: &Path) -> String {
+    escape(&path.display().to_string(), 1_000)
+}
+
 fn show(frames: &[GuestFrame]) -> String {
     use std::fmt::Write;
     frames.iter().fold(String::new(), |mut out, frame| {
@@ -362,7 +380,8 @@ impl Explain for CoreError {
             Self::CpuTime { .. } => "security/cpu-time-exceeded",
             Self::Deadline { .. } => "core/deadline",
             Self::TooMuchData { .. } => "core/too-much-data",
-            Self::HostFunction { .. } => "core/host-function",
+            Self::TooManyHandles { .. } => "security/handles-exceeded",
+            Self::HostCall { .. } => "core/host-call",
             Self::Overloaded { .. } => "core/overloaded",
             Self::HostExhausted { .. } => "core/host-exhausted",
             Self::CannotInstantiate { .. } => "core/cannot-instantiate",
@@ -427,7 +446,10 @@ impl Explain for CoreError {
                 "raise `permissions.timeout`, or have the plugin answer in parts"
             }
             Self::TooMuchData { .. } => "have the plugin hand over less at a time",
-            Self::HostFunction { .. } => "look into the host's log; the plugin is not at fault",
+            Self::TooManyHandles { .. } => "have the plugin drop handles it no longer needs",
+            Self::HostCall { .. } => {
+                "read the cause in the host's log: it says whose the mistake is"
+            }
             Self::Overloaded { .. } => "try again later, or raise `permissions.max-instances`",
             Self::HostExhausted { .. } => "try again later, or raise the host's pool settings",
             Self::CannotInstantiate { .. } => {

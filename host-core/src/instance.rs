@@ -1,20 +1,20 @@
 //! One running copy of a plugin: a store, used by one call at a time, until it is spent.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use plugin_contract::PluginId;
 use tokio::time::Instant;
 use wasmtime::Store;
 
 use crate::{
-    CoreError, EventCall, Metadata, Operation, PluginStatus, Prepared, ProcessCall, ProcessReply,
-    StoreData,
+    Caller, CoreError, EventCall, Metadata, Operation, PluginStatus, Prepared, ProcessCall,
+    ProcessReply, StoreData,
     contract::{Bound, GuestCall, Refusal, shown},
     meter::CpuMeter,
     trap,
 };
 
-/// How long a call may take: until when, and how much of it executing guest code.
+/// How long a call may take: until when, and how much of each entry into the guest executing its code.
 #[derive(Debug, Clone, Copy)]
 pub struct CallBudget {
     deadline: Instant,
@@ -24,7 +24,16 @@ pub struct CallBudget {
 impl CallBudget {
     /// A call that begins now, may take `timeout` of wall time, and `cpu_time` of execution.
     pub fn new(timeout: Duration, cpu_time: Duration) -> Self {
-        Self { deadline: Instant::now() + timeout, cpu_time }
+        let now = Instant::now();
+        // For ever is a day.
+        let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(24 * 3600));
+        Self { deadline, cpu_time }
+    }
+
+    /// The same, over at `deadline` at the latest.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { deadline: self.deadline.min(deadline), ..self }
     }
 
     /// The moment the call must be over.
@@ -33,7 +42,7 @@ impl CallBudget {
     }
 }
 
-/// One copy of a plugin. Dropping it frees all that the guest held.
+/// One copy of a plugin, to be called on a tokio runtime that keeps time. Dropping it frees all that the guest held.
 ///
 /// An instance is disposable: after a trap, a deadline, a failure of the host or a cancelled call it
 /// is spent, and answers `core/instance-spent`. A refusal by the plugin does not spend it.
@@ -53,6 +62,7 @@ impl<T: StoreData> Instance<T> {
         budget: &CallBudget,
     ) -> Result<Self, CoreError> {
         let plugin = prepared.plugin();
+        store.data_mut().begin_call(&Caller::default());
         meter.arm(&mut store, budget.cpu_time);
         let started = prepared.pre().instantiate_async(&mut store);
         let instance = match tokio::time::timeout_at(budget.deadline, started).await {
@@ -95,17 +105,12 @@ impl<T: StoreData> Instance<T> {
         self.store.data_mut()
     }
 
-    /// Its store, to set limits that the engine keeps.
-    pub fn store_mut(&mut self) -> &mut Store<T> {
-        &mut self.store
-    }
-
     /// Who the plugin says it is; `None` in worlds that do not say.
     ///
     /// # Errors
     /// As for all calls.
     pub async fn metadata(&mut self, budget: &CallBudget) -> Result<Option<Metadata>, CoreError> {
-        self.run(Operation::Metadata, budget, |store, bound| {
+        self.run(Operation::Metadata, &Caller::default(), budget, |store, bound| {
             Some(bound.lifecycle.as_deref()?.metadata(store))
         })
         .await
@@ -121,7 +126,7 @@ impl<T: StoreData> Instance<T> {
         budget: &CallBudget,
     ) -> Result<(), CoreError> {
         let answer = self
-            .run(Operation::Initialize, budget, |store, bound| {
+            .run(Operation::Initialize, &Caller::default(), budget, |store, bound| {
                 Some(bound.lifecycle.as_deref()?.initialize(store, config))
             })
             .await?;
@@ -143,7 +148,7 @@ impl<T: StoreData> Instance<T> {
     /// `core/plugin-refused` with the plugin's reason; else as for all calls.
     pub async fn shutdown(&mut self, budget: &CallBudget) -> Result<(), CoreError> {
         let answer = self
-            .run(Operation::Shutdown, budget, |store, bound| {
+            .run(Operation::Shutdown, &Caller::default(), budget, |store, bound| {
                 Some(bound.lifecycle.as_deref()?.shutdown(store))
             })
             .await;
@@ -158,7 +163,7 @@ impl<T: StoreData> Instance<T> {
     /// # Errors
     /// As for all calls.
     pub async fn status(&mut self, budget: &CallBudget) -> Result<Option<PluginStatus>, CoreError> {
-        self.run(Operation::Status, budget, |store, bound| {
+        self.run(Operation::Status, &Caller::default(), budget, |store, bound| {
             bound.lifecycle.as_deref()?.status(store)
         })
         .await
@@ -174,9 +179,9 @@ impl<T: StoreData> Instance<T> {
         call: ProcessCall,
         budget: &CallBudget,
     ) -> Result<ProcessReply, CoreError> {
-        self.store.data_mut().begin_call(&call.request_id);
+        let caller = call.caller();
         let answer = self
-            .run(Operation::Process, budget, |store, bound| {
+            .run(Operation::Process, &caller, budget, |store, bound| {
                 Some(bound.processor.as_deref()?.process(store, call))
             })
             .await?;
@@ -192,9 +197,9 @@ impl<T: StoreData> Instance<T> {
         call: ProcessCall,
         budget: &CallBudget,
     ) -> Result<bool, CoreError> {
-        self.store.data_mut().begin_call(&call.request_id);
+        let caller = call.caller();
         let answer = self
-            .run(Operation::Validate, budget, |store, bound| {
+            .run(Operation::Validate, &caller, budget, |store, bound| {
                 bound.processor.as_deref()?.validate(store, call)
             })
             .await?;
@@ -210,7 +215,7 @@ impl<T: StoreData> Instance<T> {
         budget: &CallBudget,
     ) -> Result<Vec<String>, CoreError> {
         let answer = self
-            .run(Operation::SupportedEvents, budget, |store, bound| {
+            .run(Operation::SupportedEvents, &Caller::default(), budget, |store, bound| {
                 Some(bound.events.as_deref()?.supported(store))
             })
             .await?;
@@ -223,13 +228,12 @@ impl<T: StoreData> Instance<T> {
     /// As for [`Instance::process`].
     pub async fn on_event(
         &mut self,
-        request_id: &Arc<str>,
+        caller: &Caller,
         event: EventCall,
         budget: &CallBudget,
     ) -> Result<(), CoreError> {
-        self.store.data_mut().begin_call(request_id);
         let answer = self
-            .run(Operation::OnEvent, budget, |store, bound| {
+            .run(Operation::OnEvent, caller, budget, |store, bound| {
                 Some(bound.events.as_deref()?.on_event(store, event))
             })
             .await?;
@@ -240,12 +244,14 @@ impl<T: StoreData> Instance<T> {
     async fn run<R>(
         &mut self,
         operation: Operation,
+        caller: &Caller,
         budget: &CallBudget,
         call: impl for<'a> FnOnce(&'a mut Store<T>, &'a Bound<T>) -> Option<GuestCall<'a, R>>,
     ) -> Result<Option<R>, CoreError> {
         if self.spent {
             return Err(CoreError::Spent { plugin: self.plugin().clone() });
         }
+        self.store.data_mut().begin_call(caller);
         self.meter.arm(&mut self.store, budget.cpu_time);
         let Some(call) = call(&mut self.store, &self.bound) else {
             return Ok(None);

@@ -55,11 +55,11 @@ pub use contract::{
     EventCall, Imports, Metadata, Operation, PluginApi, PluginStatus, ProcessCall, ProcessReply,
 };
 pub use dependencies::{Node, StartPlan, start_plan};
-pub use discover::{Found, discover, read_artifact};
+pub use discover::{Found, discover, read_artifact, read_file};
 pub use engine::{EngineSettings, PoolSettings};
 pub use error::{CoreError, DependencyProblem, GuestFrame, TrapKind};
 pub use instance::{CallBudget, Instance};
 pub use pool::{Lease, Pool, PoolConfig, PoolStatus};
 pub use prepared::Prepared;
-pub use runtime::{Runtime, RuntimeBuilder, StoreData};
+pub use runtime::{Caller, MemoryRefused, Runtime, RuntimeBuilder, StoreData};
 pub use wasmtime;

@@ -1,6 +1,6 @@
 //! Compiling and linking one plugin, and saying why it did not work.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use plugin_contract::{ComponentInfo, Extern, PluginId, escape};
 use wasmtime::component::{Component, Linker};
@@ -24,16 +24,16 @@ pub(crate) fn prepare<T: StoreData>(
 
     let component = Component::from_binary(linker.engine(), &artifact.bytes)
         .map_err(|source| CoreError::Compile { plugin: plugin.clone(), source })?;
-    let mut own = linker.clone();
+    let mut linker = Cow::Borrowed(linker);
     if let Some(inner) = &imports.plugin_api {
-        plugin_api::link(&mut own, inner.clone()).map_err(CoreError::Engine)?;
+        plugin_api::link(linker.to_mut(), inner.clone()).map_err(CoreError::Engine)?;
     }
     // Linking is the truth about fit; names and versions only explain a refusal.
     let mismatch = |problem: &str| {
         let (plugin, problem) = (plugin.clone(), problem.to_owned());
         |source| CoreError::ContractMismatch { plugin, problem, source: Some(source) }
     };
-    let pre = own
+    let pre = linker
         .instantiate_pre(&component)
         .map_err(mismatch("an import has another version or shape than what this host offers"))?;
     let exports = Exports::find(&pre, &artifact.info)

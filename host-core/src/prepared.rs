@@ -93,6 +93,7 @@ impl<T: StoreData> Prepared<T> {
         let mut store = Store::try_new(self.engine(), data)
             .map_err(|source| CoreError::HostExhausted { plugin: self.plugin().clone(), source })?;
         store.limiter(T::limiter);
+        T::configure(&mut store);
         let meter = CpuMeter::install(&mut store, self.inner.tick);
         Instance::start(self.clone(), store, meter, budget).await
     }

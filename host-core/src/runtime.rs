@@ -3,18 +3,48 @@
 use std::sync::Arc;
 
 use plugin_contract::Lane;
-use wasmtime::{ResourceLimiter, component::Linker};
+use wasmtime::{ResourceLimiter, Store, component::Linker};
 
 use crate::{Artifact, CoreError, EngineSettings, Imports, Prepared, engine::Engines, link};
 
+/// On whose behalf a guest works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Names the call in logs on both sides.
+    pub request_id: Arc<str>,
+    /// The user, where the caller of the host named one.
+    pub user_id: Option<Arc<str>>,
+}
+
+impl Default for Caller {
+    /// The host itself.
+    fn default() -> Self {
+        Self { request_id: "-".into(), user_id: None }
+    }
+}
+
+/// Whose ceiling refused a guest memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryRefused {
+    /// The plugin's own.
+    Plugin,
+    /// That of all plugins together.
+    Host,
+}
+
 /// What the runtime must know of the data in each store. All else in it is the embedder's.
-pub trait StoreData: Send + 'static {
+pub trait StoreData: Send + Sized + 'static {
     /// What holds the store to its share of memory. Asked for the memories a component starts with, too.
     fn limiter(&mut self) -> &mut dyn ResourceLimiter;
 
-    /// Whether the limiter ever refused memory: then a trap is explained by that.
-    fn memory_denied(&self) -> bool {
-        false
+    /// Sets the limits that the engine keeps for a store, before any guest code runs in it.
+    fn configure(store: &mut Store<Self>) {
+        let _ = store;
+    }
+
+    /// Whether the limiter refused memory since the call began: then giving up is explained by that.
+    fn memory_refused(&self) -> Option<MemoryRefused> {
+        None
     }
 
     /// The status with which the guest ended itself, if that is what `error` says.
@@ -23,17 +53,22 @@ pub trait StoreData: Send + 'static {
         None
     }
 
-    /// A call begins, on behalf of the request of this id.
-    fn begin_call(&mut self, request_id: &Arc<str>) {
-        let _ = request_id;
+    /// The guest is about to be entered. Called before each entry, start functions included.
+    fn begin_call(&mut self, caller: &Caller) {
+        let _ = caller;
+    }
+
+    /// Who the current call is for, as [`StoreData::begin_call`] was told. What a guest asks of
+    /// another plugin is asked in this name, whatever the guest says.
+    fn caller(&self) -> Caller {
+        Caller::default()
     }
 }
 
 /// Compiles, links and runs plugins. Cheap to clone; all clones share two engines.
 pub struct Runtime<T: 'static> {
     engines: Engines,
-    unary: Linker<T>,
-    stream: Linker<T>,
+    linkers: Arc<Linkers<T>>,
     /// The interfaces in both linkers, by package and name.
     offered: Arc<[String]>,
 }
@@ -42,11 +77,16 @@ impl<T> Clone for Runtime<T> {
     fn clone(&self) -> Self {
         Self {
             engines: self.engines.clone(),
-            unary: self.unary.clone(),
-            stream: self.stream.clone(),
+            linkers: self.linkers.clone(),
             offered: self.offered.clone(),
         }
     }
+}
+
+/// One for each engine.
+struct Linkers<T: 'static> {
+    unary: Linker<T>,
+    stream: Linker<T>,
 }
 
 /// Adds interfaces to the linker of an engine.
@@ -81,8 +121,8 @@ impl<T: StoreData> Runtime<T> {
         imports: &Imports,
     ) -> Result<Prepared<T>, CoreError> {
         let linker = match artifact.info.lane {
-            Lane::Unary => &self.unary,
-            Lane::Stream => &self.stream,
+            Lane::Unary => &self.linkers.unary,
+            Lane::Stream => &self.linkers.stream,
         };
         link::prepare(linker, &self.offered, self.engines.tick(), artifact, imports)
     }
@@ -115,7 +155,7 @@ impl<T: StoreData> RuntimeBuilder<T> {
             self.links.iter().try_for_each(|link| link(&mut linker)).map_err(CoreError::Engine)?;
             Ok::<_, CoreError>(linker)
         };
-        let (unary, stream) = (linker(Lane::Unary)?, linker(Lane::Stream)?);
-        Ok(Runtime { engines, unary, stream, offered: self.offered.into() })
+        let linkers = Linkers { unary: linker(Lane::Unary)?, stream: linker(Lane::Stream)? };
+        Ok(Runtime { engines, linkers: Arc::new(linkers), offered: self.offered.into() })
     }
 }

@@ -1,9 +1,14 @@
 //! What an error of the engine means.
 
 use plugin_contract::{PluginId, escape};
-use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::{
+    OutOfMemory, PoolConcurrencyLimitError, Trap, WasmBacktrace, WasmtimeBug,
+    component::ResourceTableError,
+};
 
-use crate::{CoreError, GuestFrame, Operation, StoreData, TrapKind, meter::CpuTimeExceeded};
+use crate::{
+    CoreError, GuestFrame, MemoryRefused, Operation, StoreData, TrapKind, meter::CpuTimeExceeded,
+};
 
 /// Longest name of a guest's function that is shown, in bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -22,29 +27,46 @@ pub(crate) fn explain<T: StoreData>(
     if let Some(status) = T::exit_status(&error) {
         return CoreError::GuestExit { plugin, operation, status };
     }
-    if error.is::<PoolConcurrencyLimitError>() {
+    if error.is::<PoolConcurrencyLimitError>() || error.is::<OutOfMemory>() {
         return CoreError::HostExhausted { plugin, source: error };
     }
-    // A guest that is refused memory rarely says so: it traps a moment later.
-    if data.memory_denied() {
-        return CoreError::MemoryExceeded { plugin, operation };
+    if error.is::<WasmtimeBug>() {
+        return CoreError::HostCall { plugin, operation, source: error };
     }
-    if let Some(trap) = error.downcast_ref::<Trap>() {
+    // A guest that is refused memory rarely says so: it gives up a moment later, or cannot start.
+    let trap = error.downcast_ref::<Trap>();
+    let gave_up = trap.is_none_or(|trap| *trap == Trap::UnreachableCodeReached);
+    match data.memory_refused().filter(|_| gave_up) {
+        Some(MemoryRefused::Plugin) => return CoreError::MemoryExceeded { plugin, operation },
+        Some(MemoryRefused::Host) => return CoreError::HostExhausted { plugin, source: error },
+        None => {}
+    }
+    if let Some(trap) = trap {
         return CoreError::Trap { plugin, operation, kind: kind(trap), frames: frames(&error) };
     }
-    // The engine's type for this is private.
-    if error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls")) {
+    if error.is::<ResourceTableError>() || says(&error, TOO_MANY_HANDLES) {
+        return CoreError::TooManyHandles { plugin, operation };
+    }
+    if says(&error, TOO_MUCH_DATA) {
         return CoreError::TooMuchData { plugin, operation };
     }
-    if operation == Operation::Instantiate && !error.is::<WasmBacktrace>() {
-        return CoreError::CannotInstantiate { plugin, source: error };
+    match (operation, error.is::<WasmBacktrace>()) {
+        (Operation::Instantiate, false) => CoreError::CannotInstantiate { plugin, source: error },
+        // The guest was running: it called the host.
+        (_, true) => CoreError::HostCall { plugin, operation, source: error },
+        // It had answered: the answer is not what its type says.
+        (_, false) => {
+            CoreError::Trap { plugin, operation, kind: TrapKind::Boundary, frames: Vec::new() }
+        }
     }
-    // Lifting checks what a guest hands over, and answers with texts; only host functions and the
-    // engine itself fail in another way, and neither while the guest's answer is being read.
-    if error.downcast_ref::<WasmBacktrace>().is_none() {
-        return CoreError::Trap { plugin, operation, kind: TrapKind::Boundary, frames: Vec::new() };
-    }
-    CoreError::HostFunction { plugin, operation, source: error }
+}
+
+/// What the engine says where its types for it are private.
+const TOO_MUCH_DATA: &str = "fuel allocated for hostcalls";
+const TOO_MANY_HANDLES: &str = "store handle limit exceeded";
+
+fn says(error: &wasmtime::Error, text: &str) -> bool {
+    error.chain().any(|cause| cause.to_string().contains(text))
 }
 
 fn kind(trap: &Trap) -> TrapKind {

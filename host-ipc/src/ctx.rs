@@ -1,6 +1,6 @@
 //! The state of one store, and how a linker finds it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use plugin_contract::PluginId;
 use wasmtime::component::{HasData, Linker, ResourceTable};
@@ -17,8 +17,8 @@ pub struct IpcCtx {
     pub(crate) config: Option<Arc<dyn ConfigStore>>,
     pub(crate) events: Option<EventLog>,
     pub(crate) env: Vec<(String, String)>,
-    /// Events emitted during the current call.
-    pub(crate) emitted: u32,
+    /// Events emitted in the current second, and when it began.
+    pub(crate) emitted: (u32, Instant),
 }
 
 /// [`IpcCtx`] and the table of the store's resources, found together.
@@ -61,16 +61,15 @@ impl IpcCtx {
                 config: None,
                 events: None,
                 env: Vec::new(),
-                emitted: 0,
+                emitted: (0, Instant::now()),
             },
         }
     }
 
-    /// Starts a call: what the guest says from here on is about `request_id`, and its shares of log
-    /// lines and events are whole again.
-    pub fn begin_call(&mut self, request_id: Arc<str>) {
+    /// Starts a call: what the guest says from here on is about `request_id`, and its share of log
+    /// lines is whole again.
+    pub fn begin_call(&mut self, request_id: &Arc<str>) {
         self.log.begin_call(request_id);
-        self.emitted = 0;
     }
 
     /// Where the guest's standard output or error goes: `stream` names it in the log.

@@ -16,8 +16,8 @@ pub struct EventLogLimits {
     pub bytes_max: usize,
     /// Bytes of one payload. Default 64 KiB.
     pub payload_bytes_max: usize,
-    /// Events that one call may emit. Default 1,000.
-    pub per_call_max: u32,
+    /// Events that one instance may emit in a second. Default 1,000.
+    pub per_second_max: u32,
 }
 
 impl Default for EventLogLimits {
@@ -26,7 +26,7 @@ impl Default for EventLogLimits {
             events_max: 10_000,
             bytes_max: 16 << 20,
             payload_bytes_max: 64 << 10,
-            per_call_max: 1_000,
+            per_second_max: 1_000,
         }
     }
 }
@@ -67,6 +67,9 @@ pub enum EmitRefused {
     #[error("event payloads hold at most {0} bytes")]
     PayloadTooLarge(usize),
 }
+
+/// Bytes of one page, unless a single event is larger.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// A bounded log of events with many writers and many readers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -134,13 +137,20 @@ impl EventLog {
         Ok(kept.last)
     }
 
-    /// At most `count` events after the one numbered `after` (0: from the start).
+    /// Some events after the one numbered `after` (0: from the start): at most `count`, and at most
+    /// 1 MiB of them, but always one if there is one.
     pub fn read(&self, after: u64, count: usize) -> EventPage {
         let kept = self.kept();
         let first = kept.events.front().map_or(kept.last + 1, |event| event.sequence);
         let missed = (first - 1).saturating_sub(after);
         let skip = usize::try_from(after.saturating_sub(first - 1)).unwrap_or(usize::MAX);
-        let events: Vec<Event> = kept.events.iter().skip(skip).take(count).cloned().collect();
+        let mut bytes = 0;
+        let fits = |event: &&Event| {
+            bytes += event.size();
+            bytes <= PAGE_BYTES_MAX || bytes == event.size()
+        };
+        let events = kept.events.iter().skip(skip).take(count).take_while(fits);
+        let events: Vec<Event> = events.cloned().collect();
         let next =
             events.last().map_or(after.max(first - 1).min(kept.last), |event| event.sequence);
         EventPage { events, next, missed }
@@ -158,8 +168,9 @@ impl Event {
     }
 }
 
-/// Whether `text` is well-formed as an event type.
-fn is_event_type(text: &str) -> bool {
+/// Whether `text` is well-formed as an event type: 1 to 128 bytes of lower-case letters, digits, `.`, `-`
+/// and `_`.
+pub fn is_event_type(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text.bytes().all(|b| {
             b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_')

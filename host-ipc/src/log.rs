@@ -29,6 +29,9 @@ impl Default for LogLimits {
 #[derive(Debug, Clone)]
 pub struct PluginLog(Arc<Inner>);
 
+/// Longest request id that is shown, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
 #[derive(Debug)]
 struct Inner {
     plugin: PluginId,
@@ -58,7 +61,10 @@ impl PluginLog {
     }
 
     /// Lines from here on are about `request_id`. Says how many lines of the last call were dropped.
-    pub fn begin_call(&self, request_id: Arc<str>) {
+    pub fn begin_call(&self, request_id: &Arc<str>) {
+        // It may be a stranger's, and tracing escapes messages only.
+        let shown = escape(request_id, REQUEST_ID_BYTES_MAX);
+        let request_id = if shown == **request_id { request_id.clone() } else { shown.into() };
         let mut call = self.call();
         let last = std::mem::replace(
             &mut *call,
@@ -171,7 +177,7 @@ mod tests {
     fn a_line_carries_plugin_version_and_request() {
         let lines = logged(|| {
             let log = log(LogLimits::default());
-            log.begin_call("req-7".into());
+            log.begin_call(&"req-7".into());
             log.line(LogLevel::Warn, "main", "hello");
         });
         assert_eq!(lines.len(), 1);
@@ -190,8 +196,13 @@ mod tests {
     #[test]
     fn a_guest_cannot_forge_a_line_or_colour_the_terminal() {
         let forged = "x\n2026 INFO root: all fine\r\x1b[31m\u{202e}\u{2028}";
-        let lines = logged(|| log(LogLimits::default()).line(LogLevel::Info, "l", forged));
+        let lines = logged(|| {
+            let log = log(LogLimits::default());
+            log.begin_call(&forged.into());
+            log.line(LogLevel::Info, "l", forged);
+        });
         assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(!lines[0].contains(['\u{1b}', '\u{202e}']), "{lines:?}");
         assert!(
             lines[0].contains(r"x\n2026 INFO root: all fine\r\u{1b}[31m\u{202e}\u{2028}"),
             "{lines:?}"
@@ -202,10 +213,10 @@ mod tests {
     fn lines_past_the_share_are_dropped_and_counted_once() {
         let lines = logged(|| {
             let log = log(LogLimits { lines_per_call_max: 2, ..LogLimits::default() });
-            log.begin_call("a".into());
+            log.begin_call(&"a".into());
             (0..1000).for_each(|i| log.line(LogLevel::Info, "l", &format!("line {i}")));
             assert_eq!(log.dropped(), 998);
-            log.begin_call("b".into());
+            log.begin_call(&"b".into());
             log.line(LogLevel::Info, "l", "again");
         });
         assert_eq!(lines.len(), 4, "{lines:?}");

@@ -2,7 +2,7 @@
 
 #![expect(unreachable_pub, reason = "the generated bindings re-export the resources")]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use plugin_contract::escape;
 use wasmtime::component::Resource;
@@ -46,9 +46,13 @@ impl Host for IpcView<'_> {
         let Some(events) = &self.ctx.events else {
             return Ok(Err(EmitError::NotAvailable));
         };
-        let per_call_max = events.limits().per_call_max;
-        if self.ctx.emitted >= per_call_max {
-            return Ok(Err(EmitError::RateLimited(per_call_max)));
+        let per_second_max = events.limits().per_second_max;
+        let (emitted, since) = &mut self.ctx.emitted;
+        if since.elapsed() >= Duration::from_secs(1) {
+            (*emitted, *since) = (0, Instant::now());
+        }
+        if *emitted >= per_second_max {
+            return Ok(Err(EmitError::RateLimited(per_second_max)));
         }
         // A clock before 1970 is the operator's to mend; the order of events does not hang on it.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -56,7 +60,7 @@ impl Host for IpcView<'_> {
             events.append(self.ctx.plugin.clone(), &event_type, &payload, now.as_millis() as u64);
         Ok(match taken {
             Ok(_) => {
-                self.ctx.emitted += 1;
+                *emitted += 1;
                 Ok(())
             }
             Err(EmitRefused::InvalidType) => Err(EmitError::InvalidType),

@@ -6,5 +6,5 @@
 mod budget;
 mod wasi;
 
-pub use budget::{Budget, HostMemory};
+pub use budget::{Budget, HostMemory, MemoryDenied};
 pub use wasi::{WASI_INTERFACES, add_to_linker, limit_store, wasi_ctx};

@@ -17,7 +17,8 @@ use std::time::Duration;
 ///
 /// All but the last three come from `[permissions]` in `plugin.toml`, lowered to what the operator's
 /// [`Policy`](crate::Policy) allows. Memory and tables are summed over all memories and tables of an
-/// instance. Times hold to within one epoch tick (10 ms by default).
+/// instance. `cpu_time` is for each entry into the guest: a call has all of it, and so has each step by
+/// which a new instance is made ready. Times hold to within one epoch tick (10 ms by default).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -25,7 +26,7 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// All tables of one instance together.
     pub table_elements: u64,
-    /// Time spent executing guest code, per call.
+    /// Time spent executing guest code, per entry.
     pub cpu_time: Duration,
     /// Wall time, per call.
     pub timeout: Duration,

@@ -118,14 +118,7 @@ impl PluginHostBuilder {
     /// If the host itself cannot be set up: `host/data-dir`, `ipc/storage-failed`, `core/engine`,
     /// or `core/unreadable` if the plugin directory cannot be listed.
     pub async fn build(self) -> Result<PluginHost, HostError> {
-        let config: Arc<dyn ConfigStore> = match &self.storage {
-            Storage::Memory => Arc::new(MemoryConfigStore::new(ConfigLimits::default())),
-            Storage::Directory(path) => {
-                make_private(path)
-                    .map_err(|source| HostError::DataDir { path: path.clone(), source })?;
-                Arc::new(RedbConfigStore::open(&path.join("config.redb"), ConfigLimits::default())?)
-            }
-        };
+        let config = loader::blocking(move || open(self.storage)).await?;
         let runtime = Runtime::builder(self.engine)
             .link(&WASI_INTERFACES, host_security::enforce::add_to_linker)
             .link(&host_ipc::INTERFACES, state::link_ipc)
@@ -143,6 +136,17 @@ impl PluginHostBuilder {
         }
         Ok(host)
     }
+}
+
+fn open(storage: Storage) -> Result<Arc<dyn ConfigStore>, HostError> {
+    let limits = ConfigLimits::default();
+    let Storage::Directory(path) = storage else {
+        return Ok(Arc::new(MemoryConfigStore::new(limits)));
+    };
+    if let Err(source) = make_private(&path) {
+        return Err(HostError::DataDir { path, source });
+    }
+    Ok(Arc::new(RedbConfigStore::open(&path.join("config.redb"), limits)?))
 }
 
 /// Makes a directory that is the host's alone.

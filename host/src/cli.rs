@@ -7,7 +7,12 @@ mod list;
 mod run;
 mod serve;
 
-use std::{collections::BTreeMap, io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    io::{ErrorKind, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use host::Policy;
@@ -97,6 +102,16 @@ fn env_grant(text: &str) -> Result<(String, String), String> {
             Ok(value) => Ok((text.to_owned(), value)),
             Err(_) => Err(format!("the host has no variable `{text}`: write `{text}=VALUE`")),
         },
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough ends the program in peace.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
+    if written.and_then(|()| out.flush()).is_err_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    {
+        std::process::exit(0);
     }
 }
 

@@ -51,7 +51,7 @@ pub struct RefusedDocument {
     pub path: String,
     /// The code of the error.
     pub code: &'static str,
-    /// The error and its causes.
+    /// The error, and its causes if they are told.
     pub message: String,
     /// What to do about it.
     pub remedy: &'static str,
@@ -88,14 +88,26 @@ impl From<PluginInfo> for PluginDocument {
     }
 }
 
-impl From<&Refused> for RefusedDocument {
-    fn from(refused: &Refused) -> Self {
-        // A file name is a stranger's text, too; the folder above it is nobody's business.
+/// How much is told of what does not serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// To the operator: with paths and causes.
+    Full,
+    /// To clients: without.
+    Public,
+}
+
+impl RefusedDocument {
+    fn of(refused: &Refused, detail: Detail) -> Self {
+        // A file name is a stranger's text, too.
         let name = refused.path.file_name().unwrap_or_default().to_string_lossy();
         Self {
             path: escape(&name, 200),
             code: refused.error.code(),
-            message: inspect::chain(&refused.error),
+            message: match detail {
+                Detail::Public => refused.error.public_message(),
+                Detail::Full => inspect::chain(&refused.error),
+            },
             remedy: refused.error.remedy(),
         }
     }
@@ -103,11 +115,11 @@ impl From<&Refused> for RefusedDocument {
 
 impl ListDocument {
     /// Of a host as it is now.
-    pub fn of(host: &PluginHost) -> Self {
+    pub fn of(host: &PluginHost, detail: Detail) -> Self {
         let refused = host.refused();
         Self {
             plugins: host.plugins().into_iter().map(PluginDocument::from).collect(),
-            refused: refused.iter().map(|refused| RefusedDocument::from(&**refused)).collect(),
+            refused: refused.iter().map(|refused| RefusedDocument::of(refused, detail)).collect(),
         }
     }
 }

@@ -51,6 +51,21 @@ pub enum HostError {
     ShuttingDown,
 }
 
+impl HostError {
+    /// The message, for whoever is not to know where things lie on the host: no paths, no causes, no
+    /// frames.
+    pub fn public_message(&self) -> String {
+        match self {
+            Self::Core(CoreError::Unreadable { .. }) => "a file cannot be read".to_owned(),
+            Self::Core(CoreError::Duplicate { plugin, version, .. }) => {
+                format!("`{plugin}` {version} is there already")
+            }
+            Self::DataDir { .. } => "the data directory cannot be used".to_owned(),
+            error => error.to_string().lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
 impl Explain for HostError {
     fn code(&self) -> &'static str {
         match self {

@@ -42,7 +42,7 @@ pub use server::{ServeError, Server};
 pub struct HttpSettings {
     /// Bytes of one request body. Default 32 MiB.
     pub body_bytes_max: usize,
-    /// Bytes of all request bodies held at one time. Default 512 MiB.
+    /// Bytes of all request bodies held at one time; never less than one body. Default 512 MiB.
     pub bodies_bytes_max: usize,
     /// Time for a request body to arrive. Default 30 s.
     pub body_timeout: Duration,
@@ -77,7 +77,8 @@ struct App {
 
 /// The routes, for embedding them in a server of your own.
 pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
-    let bodies = body::BodyBudget::new(settings.bodies_bytes_max);
+    let bodies = settings.bodies_bytes_max.max(settings.body_bytes_max);
+    let bodies = body::BodyBudget::new(bodies);
     let app = App { host, settings: Arc::new(settings), bodies };
     Router::new()
         .route("/v1/plugins", get(plugins::list))

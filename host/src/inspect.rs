@@ -1,13 +1,16 @@
 //! What a file is, and whether this host would load it.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use host_core::{Admission, read_artifact};
+use host_core::{Admission, Artifact, CoreError, read_artifact, read_file};
 use host_security::{Policy, Request};
-use plugin_contract::{ComponentInfo, Explain, Lane, Manifest, World};
+use plugin_contract::{ComponentInfo, Explain, Lane, Manifest, World, escape};
 use serde::Serialize;
 
-use crate::{HostError, PluginHost};
+use crate::{HostError, PluginHost, loader};
 
 /// Everything there is to know about a component file. Texts are those of the file, a stranger's.
 #[derive(Debug, Clone, Serialize)]
@@ -79,13 +82,14 @@ impl Verdict {
     }
 }
 
-/// An error and its causes, in one line each.
+/// An error and its causes. Causes are one line each, escaped, and cut at 4 KiB: the engine's quote
+/// what a guest chose. At most eight are told.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}\n  caused by: {error}");
-        cause = error.source();
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    for cause in causes.take(8) {
+        text.push_str("\n  caused by: ");
+        text.push_str(&escape(&cause.to_string(), 4 << 10));
     }
     text
 }
@@ -96,37 +100,33 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// If that host cannot be set up. What is wrong with the file is in the verdict.
 pub async fn inspect(path: &Path, policy: &Policy) -> Result<Inspection, HostError> {
-    let admission = Admission::default();
-    let mut seen = Inspection {
-        path: path.display().to_string(),
-        bytes: None,
-        digest: None,
-        plugin: None,
-        version: None,
-        world: None,
-        contract: None,
-        lane: None,
-        imports: Vec::new(),
-        exports: Vec::new(),
-        permissions: Vec::new(),
-        counts: None,
-        producers: Vec::new(),
-        verdict: Verdict { loads: true, code: None, message: None, remedy: None },
-    };
-    // A component in the folder of a plugin is that plugin: its manifest stands beside it.
-    let folder = path.parent().filter(|folder| folder.join("plugin.toml").is_file());
-    let plugin = folder.filter(|_| path.is_file()).unwrap_or(path);
-    match read_artifact(plugin, &admission) {
+    let shown = escape(&path.display().to_string(), 1_000);
+    let (plugin, read) = loader::blocking({
+        let path = path.to_owned();
+        move || {
+            let plugin = plugin_at(&path);
+            let read = read_artifact(&plugin, &Admission::default());
+            Ok((plugin, read))
+        }
+    })
+    .await?;
+    let mut seen = Inspection::of(shown);
+    match read {
         Ok(artifact) => {
             seen.describe(&artifact.info);
             seen.ask(&artifact.manifest, policy);
-            seen.verdict = verdict(plugin, &artifact.manifest, policy).await?;
+            seen.verdict = verdict(&plugin, &artifact, policy).await?;
         }
         Err(error) => {
             // What can be told of a component that is refused.
-            if let Ok(bytes) = std::fs::read(path)
-                && let Ok(info) = ComponentInfo::read(&bytes, &admission.limits)
-            {
+            let readable = !matches!(error, CoreError::Unreadable { .. });
+            let path = path.to_owned();
+            let told = loader::blocking(move || {
+                let limits = Admission::default().limits;
+                let bytes = readable.then(|| read_file(&path, limits.bytes_max).ok()).flatten();
+                Ok(bytes.and_then(|bytes| ComponentInfo::read(&bytes, &limits).ok()))
+            });
+            if let Some(info) = told.await? {
                 seen.describe(&info);
             }
             seen.verdict = Verdict::refused(&error.into());
@@ -135,27 +135,71 @@ pub async fn inspect(path: &Path, policy: &Policy) -> Result<Inspection, HostErr
     Ok(seen)
 }
 
+/// The folder of a plugin, if `path` is the component that its manifest names; else `path` itself.
+fn plugin_at(path: &Path) -> PathBuf {
+    let folder = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return path.to_owned(),
+    };
+    let manifest = read_file(&folder.join("plugin.toml"), Manifest::BYTES_MAX as u64).ok();
+    let manifest = manifest.and_then(|text| String::from_utf8(text).ok()?.parse::<Manifest>().ok());
+    match manifest {
+        Some(manifest) if path.file_name() == Some(manifest.plugin.entrypoint.as_ref()) => {
+            folder.to_owned()
+        }
+        _ => path.to_owned(),
+    }
+}
+
 async fn verdict(
     plugin: &Path,
-    manifest: &Manifest,
+    artifact: &Artifact,
     policy: &Policy,
 ) -> Result<Verdict, HostError> {
+    let section = &artifact.manifest.plugin;
     let mut host = PluginHost::builder().policy(policy.clone());
     // What it depends on is looked for beside it.
-    host = match plugin.parent() {
-        Some(beside) if !manifest.dependencies.is_empty() => {
-            host.plugins(beside).only(manifest.plugin.name.clone())
+    let absolute = std::path::absolute(plugin).unwrap_or_else(|_| plugin.to_owned());
+    host = match absolute.parent() {
+        Some(beside) if !artifact.manifest.dependencies.is_empty() => {
+            host.plugins(beside).only(section.name.clone())
         }
-        _ => host.plugins(plugin),
+        _ => host.plugins(&absolute),
     };
-    let refused = host.build().await?.refused();
-    Ok(match refused.iter().find(|refused| refused.path == plugin) {
+    let host = host.build().await?;
+    let loaded = host.plugins().iter().any(|info| info.digest == artifact.info.digest);
+    let refused = host.refused();
+    let verdict = match refused.iter().find(|refused| refused.path == absolute) {
+        _ if loaded => Verdict { loads: true, code: None, message: None, remedy: None },
         Some(refused) => Verdict::refused(&refused.error),
-        None => Verdict { loads: true, code: None, message: None, remedy: None },
-    })
+        None => Verdict::refused(&HostError::UnknownPlugin(section.name.clone().into())),
+    };
+    host.shutdown(Duration::from_secs(5)).await;
+    Ok(verdict)
 }
 
 impl Inspection {
+    /// Nothing is known yet.
+    fn of(path: String) -> Self {
+        Self {
+            path,
+            bytes: None,
+            digest: None,
+            plugin: None,
+            version: None,
+            world: None,
+            contract: None,
+            lane: None,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            permissions: Vec::new(),
+            counts: None,
+            producers: Vec::new(),
+            verdict: Verdict { loads: false, code: None, message: None, remedy: None },
+        }
+    }
+
     fn describe(&mut self, info: &ComponentInfo) {
         self.bytes = Some(info.bytes);
         self.digest = Some(info.digest.to_string());

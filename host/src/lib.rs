@@ -37,9 +37,12 @@ mod state;
 pub use builder::{PluginHostBuilder, Storage};
 pub use engine::{check_engine, engine_version};
 pub use error::HostError;
-pub use host_core::{Admission, CoreError, EngineSettings, EventCall, ProcessCall, ProcessReply};
+pub use host_core::{
+    Admission, Caller, CoreError, EngineSettings, EventCall, Operation, PoolSettings, PoolStatus,
+    ProcessCall, ProcessReply,
+};
 pub use host_ipc::{Event, EventLog, EventLogLimits, EventPage};
-pub use host_security::{Grant, Policy};
+pub use host_security::{Decision, Grant, Limits, Outcome, Policy};
 pub use inspect::{Counts, Inspection, Verdict, chain, inspect};
 pub use plugin_contract::{Explain, PluginId, World};
 pub use plugin_host::{Delivery, PluginHost, PluginInfo, Refused};

@@ -12,9 +12,9 @@ use host_core::{
     Admission, Artifact, CallBudget, CoreError, Node, Operation, Pool, PoolConfig, Prepared,
     Runtime, discover, start_plan,
 };
-use host_ipc::{ConfigStore, EventLog, IpcCtx};
+use host_ipc::{ConfigStore, EventLog, IpcCtx, is_event_type};
 use host_security::{Grant, Policy, Request, enforce::HostMemory};
-use plugin_contract::PluginId;
+use plugin_contract::{Manifest, PluginId, PluginSection, escape};
 
 use crate::{HostError, Refused, peer::Peer, plugin_host::Inner, state::HostState};
 
@@ -62,32 +62,32 @@ struct Candidate {
     grant: Grant,
 }
 
-/// Loads what is in `directory`, all of it or one plugin and what it needs, and returns what serves
-/// now. The rest is returned as refused.
+/// Loads what is in `directory`, all of it or one plugin and what it needs. Each plugin serves as soon
+/// as it has started, so that those that need it can call it from their first moment. The rest is
+/// returned as refused.
 pub(crate) async fn load(
     host: &Arc<Inner>,
     directory: &Path,
     only: Option<&PluginId>,
-) -> Result<(Vec<Loaded>, Vec<Refused>), HostError> {
+) -> Result<Vec<Refused>, HostError> {
+    let serving = host.all();
     let (candidates, mut refused) = {
         let (host, directory, only) = (host.clone(), directory.to_owned(), only.cloned());
-        blocking(move || candidates(&host.parts, &directory, only.as_ref())).await?
+        let there = serving.clone();
+        blocking(move || candidates(&host.parts, &there, &directory, only.as_ref())).await?
     };
-    let nodes: Vec<Node<'_>> = candidates
-        .iter()
-        .map(|candidate| Node {
-            name: &candidate.artifact.manifest.plugin.name,
-            version: &candidate.artifact.manifest.plugin.version,
-            dependencies: &candidate.artifact.manifest.dependencies,
-        })
-        .collect();
+    // What serves already comes after the candidates: it satisfies them, and is not started again.
+    let manifests: Vec<&Manifest> =
+        (candidates.iter().map(|candidate| &candidate.artifact.manifest))
+            .chain(serving.iter().map(|loaded| loaded.prepared().manifest()))
+            .collect();
+    let nodes: Vec<Node<'_>> = manifests.iter().map(|manifest| Node::of(manifest)).collect();
     let plan = start_plan(&nodes);
     let refuse = |at: usize, error: HostError| Refused::new(&candidates[at].path, error);
     refused.extend(plan.refused.into_iter().map(|(at, error)| refuse(at, error.into())));
 
-    let mut loaded = Vec::new();
     let mut failed = HashSet::new();
-    for at in plan.order {
+    for at in plan.order.into_iter().filter(|at| *at < candidates.len()) {
         // What it needs was started before it, or failed to.
         let broken = plan.satisfied_by[at].iter().find(|(_, needs)| failed.contains(*needs));
         let result = match broken {
@@ -95,28 +95,33 @@ pub(crate) async fn load(
             None => start(host, &candidates[at]).await,
         };
         match result {
-            Ok(plugin) => loaded.push(plugin),
+            Ok(plugin) => host.insert(Arc::new(plugin)),
             Err(error) => {
                 failed.insert(at);
                 refused.push(refuse(at, error));
             }
         }
     }
-    Ok((loaded, refused))
+    Ok(refused)
 }
 
 /// Reads a directory and decides on each plugin in it, without compiling anything.
 fn candidates(
     parts: &Parts,
+    there: &[Arc<Loaded>],
     directory: &Path,
     only: Option<&PluginId>,
 ) -> Result<(Vec<Candidate>, Vec<Refused>), HostError> {
     let (mut candidates, mut refused) = (Vec::<Candidate>::new(), Vec::new());
-    let mut first_of = HashMap::new();
+    let identity = |plugin: &PluginSection| (plugin.name.clone(), plugin.version.clone());
+    let mut first_of: HashMap<_, _> = there
+        .iter()
+        .map(|loaded| (identity(&loaded.prepared().manifest().plugin), loaded.path.clone()))
+        .collect();
     for found in discover(directory, parts.admission.clone())? {
         let decided = found.artifact.map_err(HostError::from).and_then(|artifact| {
             let plugin = &artifact.manifest.plugin;
-            let identity = (plugin.name.clone(), plugin.version.clone());
+            let identity = identity(plugin);
             if let Some(first) = first_of.get(&identity) {
                 return Err(CoreError::Duplicate {
                     plugin: identity.0,
@@ -160,7 +165,7 @@ fn retain_needed(candidates: &mut Vec<Candidate>, only: &PluginId) {
 
 /// Compiles, links and initialises one plugin. An instance that is ready waits in its pool.
 async fn start(host: &Arc<Inner>, candidate: &Candidate) -> Result<Loaded, HostError> {
-    let imports = Peer::imports(host, &candidate.artifact.manifest);
+    let imports = Peer::imports(host, &candidate.artifact)?;
     let prepared = {
         let (runtime, artifact) = (host.parts.runtime.clone(), candidate.artifact.clone());
         blocking(move || Ok(runtime.prepare(&artifact, &imports)?)).await?
@@ -176,10 +181,26 @@ async fn start(host: &Arc<Inner>, candidate: &Candidate) -> Result<Loaded, HostE
     let mut subscriptions = Vec::new();
     if prepared.offers(Operation::SupportedEvents) {
         subscriptions = first.supported_events(&budget).await?;
-        subscriptions.truncate(SUBSCRIPTIONS_MAX);
+        check_subscriptions(prepared.plugin(), &subscriptions)?;
     }
     drop(first);
     Ok(Loaded { path: candidate.path.clone(), grant, pool, subscriptions })
+}
+
+fn check_subscriptions(plugin: &PluginId, subscriptions: &[String]) -> Result<(), CoreError> {
+    let is_subscription = |wanted: &String| {
+        is_event_type(wanted.strip_suffix(".*").unwrap_or(wanted)) && wanted.len() <= 128
+    };
+    let problem = match subscriptions.iter().find(|wanted| !is_subscription(wanted)) {
+        Some(wanted) => {
+            format!("it wants events of the type `{}`, which is none", escape(wanted, 128))
+        }
+        None if subscriptions.len() > SUBSCRIPTIONS_MAX => {
+            format!("it wants more than {SUBSCRIPTIONS_MAX} types of events")
+        }
+        None => return Ok(()),
+    };
+    Err(CoreError::ContractMismatch { plugin: plugin.clone(), problem, source: None })
 }
 
 /// Makes the data of each new store of a plugin.
@@ -204,7 +225,7 @@ fn store_data(
 }
 
 /// Runs what blocks (files, the compiler) where that harms nobody.
-async fn blocking<R: Send + 'static>(
+pub(crate) async fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, HostError> + Send + 'static,
 ) -> Result<R, HostError> {
     match tokio::task::spawn_blocking(work).await {

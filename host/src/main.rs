@@ -1,7 +1,5 @@
 //! The `plugin-host` program. This file only dispatches; each command has a file of its own.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks on its streams")]
-
 mod cli;
 
 use std::process::ExitCode;

@@ -4,10 +4,10 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use host_core::{
-    CoreError, DependencyProblem, Imports, Metadata, PluginApi, PluginStatus, ProcessCall,
-    ProcessReply,
+    Artifact, CoreError, DependencyProblem, Imports, Metadata, PluginApi, PluginStatus,
+    ProcessCall, ProcessReply,
 };
-use plugin_contract::{Manifest, PluginId};
+use plugin_contract::{PluginId, SYSTEM_PACKAGE};
 use semver::VersionReq;
 
 use crate::{HostError, loader::Loaded, plugin_host::Inner};
@@ -23,17 +23,35 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// What satisfies the imports of a plugin: of its dependencies, the first by name.
-    pub(crate) fn imports(host: &Arc<Inner>, manifest: &Manifest) -> Imports {
-        let peer = manifest.dependencies.iter().next().map(|(needs, wanted)| {
-            Arc::new(Self {
-                host: Arc::downgrade(host),
-                outer: manifest.plugin.name.clone(),
-                needs: needs.clone(),
-                wanted: wanted.clone(),
-            }) as Arc<dyn PluginApi>
-        });
-        Imports { plugin_api: peer }
+    /// What satisfies the imports of a plugin: its dependency.
+    ///
+    /// # Errors
+    /// `core/contract-mismatch` if it imports `plugin-api` and there are several.
+    pub(crate) fn imports(host: &Arc<Inner>, artifact: &Artifact) -> Result<Imports, CoreError> {
+        let imports_api = artifact
+            .info
+            .imported_interfaces()
+            .any(|name| name.package == SYSTEM_PACKAGE && name.interface == "plugin-api");
+        let (outer, needed) = (&artifact.manifest.plugin.name, &artifact.manifest.dependencies);
+        let mut needed = needed.iter();
+        let (needs, wanted) = match (imports_api, needed.next(), needed.next()) {
+            (true, Some(one), None) => one,
+            (true, Some(_), Some(_)) => {
+                return Err(CoreError::ContractMismatch {
+                    plugin: outer.clone(),
+                    problem: "it imports `plugin-api` and has several dependencies: which one is meant cannot be told".to_owned(),
+                    source: None,
+                });
+            }
+            _ => return Ok(Imports::none()),
+        };
+        let peer = Self {
+            host: Arc::downgrade(host),
+            outer: outer.clone(),
+            needs: needs.clone(),
+            wanted: wanted.clone(),
+        };
+        Ok(Imports { plugin_api: Some(Arc::new(peer)) })
     }
 
     fn find(&self) -> Result<Arc<Loaded>, CoreError> {

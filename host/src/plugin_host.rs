@@ -12,11 +12,11 @@ use std::{
 
 use dashmap::DashMap;
 use futures::{StreamExt, stream::FuturesUnordered};
-use host_core::{EventCall, Operation, PoolStatus, ProcessCall, ProcessReply};
-use host_deploy::{Revision, Router};
+use host_core::{CallBudget, Caller, EventCall, Operation, PoolStatus, ProcessCall, ProcessReply};
+use host_deploy::{Draining, Revision, Router};
 use host_ipc::EventLog;
 use host_security::Grant;
-use plugin_contract::{Digest, PluginId, World};
+use plugin_contract::{Digest, Explain, PluginId, World};
 use semver::{Version, VersionReq};
 
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     plugins: DashMap<PluginId, Arc<Entry>>,
     refused: Mutex<Vec<Arc<Refused>>>,
+    /// One load at a time.
+    loading: tokio::sync::Mutex<()>,
     closing: AtomicBool,
 }
 
@@ -106,6 +108,7 @@ impl PluginHost {
             parts,
             plugins: DashMap::new(),
             refused: Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
             closing: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -114,8 +117,10 @@ impl PluginHost {
     /// Loads the plugins of one more directory, or the one plugin that the directory or file is.
     /// What cannot be loaded is added to [`PluginHost::refused`].
     ///
+    /// What is there already in the same version stays, and its twin is refused.
+    ///
     /// # Errors
-    /// `core/unreadable` if the directory cannot be listed.
+    /// `core/unreadable` if the directory cannot be listed, `host/shutting-down`.
     pub async fn load(&self, path: &Path) -> Result<(), HostError> {
         self.load_only(path, None).await
     }
@@ -125,11 +130,12 @@ impl PluginHost {
         path: &Path,
         only: Option<&PluginId>,
     ) -> Result<(), HostError> {
-        let (loaded, refused) = loader::load(&self.inner, path, only).await?;
-        self.inner.refused().extend(refused.into_iter().map(Arc::new));
-        for plugin in loaded {
-            self.inner.insert(Arc::new(plugin));
+        let _turn = self.inner.loading.lock().await;
+        if !self.is_ready() {
+            return Err(HostError::ShuttingDown);
         }
+        let refused = loader::load(&self.inner, path, only).await?;
+        self.inner.refused().extend(refused.into_iter().map(Arc::new));
         Ok(())
     }
 
@@ -206,7 +212,7 @@ impl PluginHost {
 
     /// Hands an event to every plugin that wants its type, each within its own limits and at the same
     /// time. One that fails or is slow holds up no other.
-    pub async fn publish(&self, request_id: &Arc<str>, event: &EventCall) -> Vec<Delivery> {
+    pub async fn publish(&self, caller: &Caller, event: &EventCall) -> Vec<Delivery> {
         let subscribers: Vec<_> = self
             .inner
             .plugins
@@ -220,7 +226,7 @@ impl PluginHost {
             let budget = lease.budget();
             let handled = async {
                 let mut instance = lease.pool.lease(&budget).await?;
-                instance.on_event(request_id, event.clone(), &budget).await
+                instance.on_event(caller, event.clone(), &budget).await
             };
             let plugin = lease.revision().plugin.clone();
             Delivery { plugin, outcome: handled.await.map_err(HostError::from) }
@@ -236,34 +242,41 @@ impl PluginHost {
         &self.inner.parts.events
     }
 
+    /// Whether a plugin of this name serves, in whatever version.
+    pub fn serves(&self, name: &str) -> bool {
+        self.inner.serves(name)
+    }
+
     /// Whether the host takes calls.
     pub fn is_ready(&self) -> bool {
         !self.inner.closing.load(Ordering::Acquire)
     }
 
-    /// Takes no further calls, waits up to `timeout` for those under way, and lets idle instances shut
-    /// down. Returns the number of calls that were still under way at the end.
+    /// Takes no further calls, waits for those under way, and lets idle instances shut down; all of it
+    /// within `timeout`. Returns the number of calls that were still under way at the end.
     pub async fn shutdown(&self, timeout: Duration) -> u64 {
         self.inner.closing.store(true, Ordering::Release);
-        let deadline = tokio::time::Instant::now() + timeout;
+        // A load under way ends first; the next one finds the host closed.
+        let _turn = self.inner.loading.lock().await;
+        let deadline = CallBudget::new(timeout, Duration::ZERO).deadline();
         let entries: Vec<Arc<Entry>> =
             self.inner.plugins.iter().map(|entry| entry.value().clone()).collect();
-        let mut left = 0;
-        for entry in entries {
-            if let Some(draining) = entry.router.close()
-                && tokio::time::timeout_at(deadline, draining.drained()).await.is_err()
-            {
-                left += draining.in_flight();
-            }
-            for loaded in entry.versions.values() {
-                for mut instance in loaded.pool.take_idle() {
-                    if let Err(error) = instance.shutdown(&loaded.budget()).await {
-                        tracing::warn!(plugin = %loaded.prepared().plugin(), %error, "shutdown failed");
-                    }
+        // All are closed before the first is waited for.
+        let draining: Vec<_> = entries.iter().filter_map(|entry| entry.router.close()).collect();
+        let drained = draining.iter().map(|draining| draining.drained());
+        let _ = tokio::time::timeout_at(deadline, futures::future::join_all(drained)).await;
+
+        let retired = entries.iter().flat_map(|entry| entry.versions.values()).flat_map(|loaded| {
+            let budget = loaded.budget().until(deadline);
+            loaded.pool.take_idle().into_iter().map(move |mut instance| async move {
+                if let Err(error) = instance.shutdown(&budget).await {
+                    let plugin = instance.prepared().plugin();
+                    tracing::warn!(%plugin, code = error.code(), "a plugin did not shut down well");
                 }
-            }
-        }
-        left
+            })
+        });
+        retired.collect::<FuturesUnordered<_>>().collect::<()>().await;
+        draining.iter().map(Draining::in_flight).sum()
     }
 }
 
@@ -276,7 +289,8 @@ fn matches(wanted: &str, event_type: &str) -> bool {
 }
 
 impl Inner {
-    fn insert(&self, plugin: Arc<Loaded>) {
+    /// Has a plugin serve. Called by one load at a time.
+    pub(crate) fn insert(&self, plugin: Arc<Loaded>) {
         let prepared = plugin.prepared();
         let name = prepared.plugin().clone();
         let mut versions = match self.plugins.get(&name) {
@@ -295,6 +309,19 @@ impl Inner {
         }
     }
 
+    /// Everything that serves.
+    pub(crate) fn all(&self) -> Vec<Arc<Loaded>> {
+        self.plugins
+            .iter()
+            .flat_map(|entry| entry.versions.values().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Whether a plugin of this name serves.
+    pub(crate) fn serves(&self, name: &str) -> bool {
+        self.plugins.contains_key(name)
+    }
+
     fn entry(&self, plugin: &PluginRef) -> Result<Arc<Entry>, HostError> {
         // The guard must not outlive this line: it is a lock.
         let entry = self.plugins.get(&plugin.name).map(|entry| entry.value().clone());
@@ -306,6 +333,9 @@ impl Inner {
         &self,
         plugin: &PluginRef,
     ) -> Result<(host_deploy::Lease<Arc<Loaded>>, Arc<Loaded>), HostError> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(HostError::ShuttingDown);
+        }
         let entry = self.entry(plugin)?;
         let lease = entry.router.route().map_err(|_| HostError::ShuttingDown)?;
         let loaded = match &plugin.version {

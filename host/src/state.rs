@@ -1,14 +1,14 @@
 //! The data in each store: one field for each library that keeps state there.
 
-use host_core::StoreData;
+use host_core::{Caller, MemoryRefused, StoreData};
 use host_ipc::{IpcCtx, IpcView};
 use host_security::{
-    Grant,
-    enforce::{self, Budget, HostMemory},
+    Grant, Limits,
+    enforce::{self, Budget, HostMemory, MemoryDenied},
 };
 use std::sync::Arc;
 use wasmtime::{
-    ResourceLimiter,
+    ResourceLimiter, Store,
     component::{Linker, ResourceTable},
 };
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
@@ -19,6 +19,8 @@ pub(crate) struct HostState {
     wasi: WasiCtx,
     ipc: IpcCtx,
     table: ResourceTable,
+    limits: Limits,
+    caller: Caller,
 }
 
 impl HostState {
@@ -30,6 +32,8 @@ impl HostState {
             wasi: enforce::wasi_ctx(grant, ipc.output("stdout"), ipc.output("stderr")),
             ipc,
             table,
+            limits: grant.limits().clone(),
+            caller: Caller::default(),
         }
     }
 }
@@ -47,16 +51,30 @@ impl StoreData for HostState {
         &mut self.budget
     }
 
-    fn memory_denied(&self) -> bool {
-        self.budget.memory_denied()
+    fn configure(store: &mut Store<Self>) {
+        let limits = store.data().limits.clone();
+        enforce::limit_store(store, &limits);
+    }
+
+    fn memory_refused(&self) -> Option<MemoryRefused> {
+        self.budget.memory_denied().map(|denied| match denied {
+            MemoryDenied::Share => MemoryRefused::Plugin,
+            MemoryDenied::Host => MemoryRefused::Host,
+        })
     }
 
     fn exit_status(error: &wasmtime::Error) -> Option<i32> {
         error.downcast_ref().map(|I32Exit(status)| *status)
     }
 
-    fn begin_call(&mut self, request_id: &Arc<str>) {
-        self.ipc.begin_call(request_id.clone());
+    fn begin_call(&mut self, caller: &Caller) {
+        self.budget.begin_call();
+        self.ipc.begin_call(&caller.request_id);
+        self.caller = caller.clone();
+    }
+
+    fn caller(&self) -> Caller {
+        self.caller.clone()
     }
 }
 

@@ -4,7 +4,7 @@
 //! components from other files, and counts before anyone spends memory on what was counted.
 //! Not here: whether the types fit (linking tells) and whether the code is valid (the engine tells).
 
-use wasmparser::{
+use wasmparser_bounded::{
     CanonicalFunction, CanonicalOption, ComponentDefinedType, ComponentExternalKind, ComponentType,
     ComponentTypeDeclaration, Encoding, InstanceTypeDeclaration, KnownCustom, Parser, Payload,
     PrimitiveValType, ProducersSectionReader,
@@ -167,8 +167,11 @@ fn check_preamble(bytes: &[u8]) -> Result<(), ComponentError> {
     }
 }
 
-fn malformed(error: wasmparser::BinaryReaderError) -> ComponentError {
-    ComponentError::Malformed { offset: error.offset() as u64, problem: error.message().to_owned() }
+fn malformed(error: wasmparser_bounded::BinaryReaderError) -> ComponentError {
+    ComponentError::Malformed {
+        offset: error.offset() as u64,
+        problem: escape(error.message(), 500),
+    }
 }
 
 struct Reader<'a> {

@@ -172,11 +172,11 @@ impl FromStr for Manifest {
         if let Err(error) = text.parse::<toml::Table>() {
             return Err(ManifestError::Syntax {
                 place: place(text, &error),
-                problem: error.message().to_owned(),
+                problem: escape(error.message(), 500),
             });
         }
         let manifest: Manifest = toml::from_str(text).map_err(|error| {
-            let (place, problem) = (place(text, &error), error.message().to_owned());
+            let (place, problem) = (place(text, &error), escape(error.message(), 500));
             if problem.starts_with("unknown field") {
                 ManifestError::UnknownKey { place, problem }
             } else {

@@ -9,7 +9,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use wasm_encoder::{CustomSection, Encode};
 
-use crate::{CONTRACT_VERSION, Manifest, ManifestError, SYSTEM_PACKAGE, World};
+use crate::{CONTRACT_VERSION, Manifest, ManifestError, SYSTEM_PACKAGE, World, escape};
 
 /// The name of the section.
 pub const NAME: &str = "toolsku:plugin";
@@ -69,7 +69,7 @@ impl Embedded {
         }
         let text = std::str::from_utf8(content).map_err(|error| refuse(error.to_string()))?;
         let payload: Payload =
-            toml::from_str(text).map_err(|error| refuse(error.message().to_owned()))?;
+            toml::from_str(text).map_err(|error| refuse(escape(error.message(), 500)))?;
         if payload.package != SYSTEM_PACKAGE {
             return Err(refuse(format!("written for {:?}", payload.package)));
         }

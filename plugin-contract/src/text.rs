@@ -11,7 +11,7 @@ pub fn escape(text: &str, bytes_max: usize) -> String {
     let cut = text.floor_char_boundary(bytes_max);
     let mut out = String::with_capacity(cut);
     for c in text[..cut].chars() {
-        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let separates = matches!(c, '\u{2028}' | '\u{2029}');
         if (c.is_control() && c != '\t') || reorders || separates {
             out.extend(c.escape_default());

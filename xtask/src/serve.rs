@@ -16,7 +16,7 @@ pub(crate) struct Serve {
     /// Build the host with optimisations of its own; takes longer to build.
     #[arg(long)]
     release: bool,
-    /// Handed to `plugin-host serve`, such as `--port 9000`.
+    /// Handed to `plugin-host serve`, such as `--listen 127.0.0.1:9000`.
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
 }

@@ -48,7 +48,8 @@ fn user_action(mut call: ProcessCall) -> Result<UserAction, Refusal> {
         return Err(Refusal::Plugin("the option `action` is missing".to_owned()));
     };
     let named = option("user-id");
-    let user_id = call.user_id.take().or(named).unwrap_or_else(|| "anonymous".to_owned());
+    let known = call.user_id.take().map(|user_id| user_id.to_string());
+    let user_id = known.or(named).unwrap_or_else(|| "anonymous".to_owned());
     let timestamp = call.timestamp_ms;
     let metadata = Some(call.text()?).filter(|text| !text.is_empty());
     Ok(UserAction { user_id, action, timestamp, metadata })

@@ -9,7 +9,7 @@ use super::{
     GuestCall, Lifecycle, Metadata, PluginStatus, ProcessCall, ProcessReply, Processor, Refusal,
     wit::plugin_api as wit,
 };
-use crate::CoreError;
+use crate::{Caller, CoreError, StoreData};
 
 /// The interface, by package and name.
 pub(crate) const NAME: &str = "toolsku:plugin-system/plugin-api";
@@ -77,7 +77,8 @@ fn context(mut call: ProcessCall) -> Result<wit::PluginContext, Refusal> {
     config.retain(|(key, _)| key != INPUT && key != CONTENT_TYPE);
     config.push((CONTENT_TYPE.to_owned(), std::mem::take(&mut call.content_type)));
     let request_id = call.request_id.to_string();
-    let (user_id, timestamp) = (call.user_id.take(), call.timestamp_ms);
+    let user_id = call.user_id.take().map(|user_id| user_id.to_string());
+    let timestamp = call.timestamp_ms;
     config.push((INPUT.to_owned(), call.text()?));
     Ok(wit::PluginContext { request_id, user_id, timestamp, config })
 }
@@ -109,7 +110,7 @@ pub trait PluginApi: Send + Sync + 'static {
 
 /// Satisfies the import of `plugin-api` with `inner`. Its lifecycle is the host's: a guest that asks
 /// it to initialise or shut down is told that this went well, and nothing happens.
-pub(crate) fn link<T: Send + 'static>(
+pub(crate) fn link<T: StoreData>(
     linker: &mut Linker<T>,
     inner: Arc<dyn PluginApi>,
 ) -> wasmtime::Result<()> {
@@ -119,9 +120,9 @@ pub(crate) fn link<T: Send + 'static>(
     interface.func_wrap("initialize", |_, _: (Config,)| Ok((Ok::<(), String>(()),)))?;
     interface.func_wrap("shutdown", |_, (): ()| Ok((Ok::<(), String>(()),)))?;
     let process = inner.clone();
-    interface.func_wrap_async("process", move |_, (context,): (wit::PluginContext,)| {
-        let inner = process.clone();
-        Box::new(async move { Ok((result(inner.process(call(context)).await),)) })
+    interface.func_wrap_async("process", move |store, (context,): (wit::PluginContext,)| {
+        let (inner, call) = (process.clone(), call(context, store.data().caller()));
+        Box::new(async move { Ok((result(inner.process(call).await),)) })
     })?;
     let metadata = inner.clone();
     interface.func_wrap("get-metadata", move |_, (): ()| {
@@ -143,8 +144,9 @@ pub(crate) fn link<T: Send + 'static>(
     })
 }
 
-/// What a guest asks of its inner plugin, in the host's vocabulary.
-fn call(context: wit::PluginContext) -> ProcessCall {
+/// What a guest asks of its inner plugin, in the host's vocabulary, and in the name of whoever it works
+/// for: what the guest says about that is not asked.
+fn call(context: wit::PluginContext, caller: Caller) -> ProcessCall {
     let mut options = context.config;
     let mut take = |name: &str| {
         let at = options.iter().position(|(key, _)| key == name)?;
@@ -152,14 +154,8 @@ fn call(context: wit::PluginContext) -> ProcessCall {
     };
     let input = take(INPUT).unwrap_or_default().into_bytes();
     let content_type = take(CONTENT_TYPE).unwrap_or_else(|| "text/plain".to_owned());
-    ProcessCall {
-        request_id: context.request_id.into(),
-        user_id: context.user_id,
-        timestamp_ms: context.timestamp,
-        input,
-        content_type,
-        options,
-    }
+    let Caller { request_id, user_id } = caller;
+    ProcessCall { request_id, user_id, options, ..ProcessCall::new(input, &content_type) }
 }
 
 /// What became of it. A trap in the inner plugin is an error to the outer one, not a trap.

@@ -1,22 +1,33 @@
 use std::time::Duration;
 
-use host_core::{CallBudget, CoreError};
+use host_core::{CallBudget, CoreError, Pool, PoolConfig};
 use plugin_contract::Explain;
 
 use crate::{Data, budget, guests, instance, prepare, text};
 
-/// `body` ends a call with `code`; the instance is spent, and the next one answers.
+/// On the input `x`, `body` ends the call with `code`. On others the guest answers with its input: also
+/// after that, from the same pool of one instance.
 async fn ends(body: &str, extra: &str, code: &str) -> CoreError {
-    let prepared = prepare(&guests::v1(body, extra)).unwrap();
+    let on_x = format!(
+        "(if (result i32) (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 120))
+            (then {body}) (else (call $echo (local.get $ptr) (local.get $len))))"
+    );
+    let prepared = prepare(&guests::v1(&on_x, extra)).unwrap();
+    let pool = Pool::new(prepared, PoolConfig::new(1), Data::new);
     let short = || CallBudget::new(Duration::from_secs(10), Duration::from_millis(100));
-    let mut bad = prepared.start(Data::new(), &[], &short()).await.unwrap();
-    let error = bad.process(text("x"), &short()).await.unwrap_err();
+    let mut answers = Vec::new();
+    for input in ["before", "x", "after", "x"] {
+        let mut lease = pool.lease(&short()).await.unwrap();
+        let answer = lease.process(text(input), &short()).await;
+        assert_eq!(lease.is_spent(), answer.is_err(), "{input}");
+        answers.push(answer.map(|reply| String::from_utf8(reply.output).unwrap()));
+    }
+    assert_eq!(answers[0].as_deref().unwrap(), "before");
+    assert_eq!(answers[2].as_deref().unwrap(), "after");
+    let error = answers.pop().unwrap().unwrap_err();
     assert_eq!(error.code(), code, "{error:?}");
-    assert!(bad.is_spent());
+    assert_eq!(answers[1].as_ref().unwrap_err().code(), code);
     assert!(!error.remedy().is_empty());
-
-    let mut good = instance(&guests::echo()).await;
-    assert!(good.process(text("still here"), &budget()).await.is_ok());
     error
 }
 
@@ -82,6 +93,22 @@ async fn memory_past_the_limit_is_what_a_trap_after_it_is_put_down_to() {
     // As guests do: ask for memory, and give up if there is none.
     let grow = "(if (i32.eq (memory.grow (i32.const 100)) (i32.const -1)) (then unreachable)) (call $echo (i32.const 0) (i32.const 0))";
     ends(grow, "", "security/memory-exceeded").await;
+}
+
+#[tokio::test]
+async fn a_guest_that_was_refused_memory_and_carried_on_is_not_blamed_for_it_later() {
+    let grow = "(drop (memory.grow (i32.const 100))) (i32.div_u (i32.const 1) (i32.const 0))";
+    ends(grow, "", "core/trap-arithmetic").await;
+    let mut guest = instance(&guests::v1(
+        "(if (result i32) (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 120))
+            (then unreachable)
+            (else (drop (memory.grow (i32.const 100))) (call $echo (local.get $ptr) (local.get $len))))",
+        "",
+    ))
+    .await;
+    assert!(guest.process(text("grow"), &budget()).await.is_ok());
+    let error = guest.process(text("x"), &budget()).await.unwrap_err();
+    assert_eq!(error.code(), "core/trap-unreachable", "the refusal was in another call");
 }
 
 #[tokio::test]

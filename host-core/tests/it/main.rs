@@ -12,8 +12,8 @@ mod pool;
 use std::time::Duration;
 
 use host_core::{
-    CallBudget, CoreError, EngineSettings, Imports, Instance, Prepared, ProcessCall, Runtime,
-    StoreData,
+    CallBudget, Caller, CoreError, EngineSettings, Imports, Instance, MemoryRefused, Prepared,
+    ProcessCall, Runtime, StoreData,
 };
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
@@ -39,8 +39,11 @@ impl StoreData for Data {
     fn limiter(&mut self) -> &mut dyn ResourceLimiter {
         self
     }
-    fn memory_denied(&self) -> bool {
-        self.denied
+    fn memory_refused(&self) -> Option<MemoryRefused> {
+        self.denied.then_some(MemoryRefused::Plugin)
+    }
+    fn begin_call(&mut self, _: &Caller) {
+        self.denied = false;
     }
 }
 

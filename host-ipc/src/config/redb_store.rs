@@ -137,10 +137,11 @@ impl ConfigStore for RedbConfigStore {
         prefix: &str,
         after: Option<&str>,
     ) -> Result<Vec<String>, ConfigError> {
-        // Longer than any key: nothing starts with it, nothing comes after it.
-        let cut = |text: &str| text.get(..1024).unwrap_or(text).to_owned();
-        let (plugin, prefix) = (plugin.clone(), cut(prefix));
-        let after = after.map(cut).unwrap_or_default();
+        if prefix.len() > self.limits.key_bytes_max {
+            return Ok(Vec::new()); // no key starts with more than a key
+        }
+        let (plugin, prefix) = (plugin.clone(), prefix.to_owned());
+        let after = after.unwrap_or_default().to_owned();
         self.blocking(move |store| store.keys(plugin.as_str(), &prefix, &after)).await
     }
 }

@@ -41,19 +41,28 @@ impl HostMemory {
     }
 }
 
+/// Whose ceiling refused memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryDenied {
+    /// The plugin's own: it asked for more than it was granted.
+    Share,
+    /// The host's: all guests together have what there is.
+    Host,
+}
+
 /// Holds one store to its share: all of its memories together, all of its tables together.
 ///
 /// Growing past the share gives the guest -1, as the WebAssembly specification has it; most guests
-/// then abort. [`Budget::memory_denied`] tells the two ends of that story apart afterwards.
+/// then abort. [`Budget::memory_denied`] tells afterwards what that was about. A growth that was
+/// allowed and at which the engine then failed stays counted until the store is gone: the engine
+/// reports failures of growths that were never asked about, too, and those cannot be told apart.
 #[derive(Debug)]
 pub struct Budget {
     memory_bytes_max: u64,
     memory_bytes: u64,
     table_elements_max: u64,
     table_elements: u64,
-    /// What the last growth that was allowed took, to be given back should the engine fail at it.
-    pending: u64,
-    memory_denied: bool,
+    denied: Option<MemoryDenied>,
     host: Arc<HostMemory>,
 }
 
@@ -65,8 +74,7 @@ impl Budget {
             memory_bytes: 0,
             table_elements_max: limits.table_elements,
             table_elements: 0,
-            pending: 0,
-            memory_denied: false,
+            denied: None,
             host,
         }
     }
@@ -76,9 +84,15 @@ impl Budget {
         self.memory_bytes
     }
 
-    /// Whether the store was ever refused memory. A trap after that most likely came of it.
-    pub fn memory_denied(&self) -> bool {
-        self.memory_denied
+    /// Whose ceiling refused the store memory, if one has since [`Budget::begin_call`]. A guest that
+    /// gives up after that most likely did because of it.
+    pub fn memory_denied(&self) -> Option<MemoryDenied> {
+        self.denied
+    }
+
+    /// Forgets what was refused: another call begins.
+    pub fn begin_call(&mut self) {
+        self.denied = None;
     }
 }
 
@@ -91,25 +105,19 @@ impl ResourceLimiter for Budget {
     ) -> wasmtime::Result<bool> {
         let more = (desired as u64).saturating_sub(current as u64);
         let within_type = maximum.is_none_or(|maximum| desired <= maximum);
-        let within_share = self.memory_bytes.saturating_add(more) <= self.memory_bytes_max;
         if !within_type {
             return Ok(false); // the module's own bound, not ours
         }
-        if !within_share || !self.host.take(more) {
-            self.memory_denied = true;
+        if self.memory_bytes.saturating_add(more) > self.memory_bytes_max {
+            self.denied = Some(MemoryDenied::Share);
+            return Ok(false);
+        }
+        if !self.host.take(more) {
+            self.denied = Some(MemoryDenied::Host);
             return Ok(false);
         }
         self.memory_bytes += more;
-        self.pending = more;
         Ok(true)
-    }
-
-    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        // Called after `memory_growing` said no, too: then nothing is pending.
-        let pending = std::mem::take(&mut self.pending);
-        self.memory_bytes -= pending;
-        self.host.give_back(pending);
-        Ok(())
     }
 
     fn table_growing(
@@ -136,14 +144,14 @@ impl Drop for Budget {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, HostMemory};
+    use super::{Budget, HostMemory, MemoryDenied};
     use crate::Limits;
     use wasmtime::{Engine, Instance, Module, ResourceLimiter, Store};
 
     const PAGE: u64 = 65536;
 
     /// Grows each of two one-page memories by one page; the answers of `memory.grow`.
-    fn grow_two_memories(pages_max: u64, host: u64) -> (Vec<i32>, bool) {
+    fn grow_two_memories(pages_max: u64, host: u64) -> (Vec<i32>, Option<MemoryDenied>) {
         let mut config = wasmtime::Config::new();
         config.wasm_multi_memory(true);
         let engine = Engine::new(&config).unwrap();
@@ -167,14 +175,15 @@ mod tests {
 
     #[test]
     fn all_memories_of_a_store_share_one_ceiling() {
-        assert_eq!(grow_two_memories(4, 100), (vec![1, 1], false));
-        assert_eq!(grow_two_memories(3, 100), (vec![1, -1], true));
-        assert_eq!(grow_two_memories(2, 100), (vec![-1, -1], true));
+        assert_eq!(grow_two_memories(4, 100), (vec![1, 1], None));
+        let share = Some(MemoryDenied::Share);
+        assert_eq!(grow_two_memories(3, 100), (vec![1, -1], share));
+        assert_eq!(grow_two_memories(2, 100), (vec![-1, -1], share));
     }
 
     #[test]
     fn all_stores_of_a_host_share_another() {
-        assert_eq!(grow_two_memories(100, 3), (vec![1, -1], true));
+        assert_eq!(grow_two_memories(100, 3), (vec![1, -1], Some(MemoryDenied::Host)));
     }
 
     #[test]
@@ -189,11 +198,21 @@ mod tests {
     }
 
     #[test]
-    fn a_growth_that_the_engine_fails_at_is_given_back() {
+    fn failures_of_the_engine_refund_nothing() {
         let host = HostMemory::new(10);
         let mut budget = Budget::new(&Limits::default(), host.clone());
         assert!(budget.memory_growing(0, 8, None).unwrap());
-        budget.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
-        assert_eq!((budget.memory_bytes(), host.used()), (0, 0));
+        // Reported for a growth that the limiter was never asked about.
+        budget.memory_grow_failed(wasmtime::Error::msg("beyond the type")).unwrap();
+        assert_eq!((budget.memory_bytes(), host.used()), (8, 8));
+    }
+
+    #[test]
+    fn what_was_refused_in_one_call_says_nothing_of_the_next() {
+        let mut budget = Budget::new(&Limits::default(), HostMemory::new(10));
+        assert!(!budget.memory_growing(0, 11, None).unwrap());
+        assert_eq!(budget.memory_denied(), Some(MemoryDenied::Host));
+        budget.begin_call();
+        assert_eq!(budget.memory_denied(), None);
     }
 }

@@ -8,16 +8,18 @@ use std::{
 use host::{EngineSettings, Explain};
 use serde::Serialize;
 
+use super::say;
+
 /// Check what a host needs of this machine, and what building plugins needs.
 ///
 /// Exits with 1 if something that a host needs is missing.
 #[derive(clap::Args)]
 pub(crate) struct Doctor {
     /// The directory with the plugins.
-    #[arg(long, value_name = "DIR", default_value = "dist/plugins")]
+    #[arg(long, value_name = "DIR", default_value = "dist/plugins", env = "PLUGIN_HOST_PLUGINS")]
     plugins: PathBuf,
     /// Where the host keeps what must outlive it.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = "data", env = "PLUGIN_HOST_DATA")]
     data_dir: PathBuf,
 }
 
@@ -95,7 +97,7 @@ impl Doctor {
         ];
         let failed = checks.iter().any(|check| check.state == State::Failed);
         if json {
-            println!("{}", serde_json::json!({ "healthy": !failed, "checks": checks }));
+            say(&format!("{}", serde_json::json!({ "healthy": !failed, "checks": checks })));
         } else {
             for check in &checks {
                 let state = match check.state {
@@ -103,9 +105,9 @@ impl Doctor {
                     State::Warning => "warning",
                     State::Failed => "FAILED",
                 };
-                println!("{:<14} {state:<8} {}", check.name, check.found);
+                say(&format!("{:<14} {state:<8} {}", check.name, check.found));
                 if let Some(remedy) = check.remedy {
-                    println!("{:<14} {:<8} help: {remedy}", "", "");
+                    say(&format!("{:<14} {:<8} help: {remedy}", "", ""));
                 }
             }
         }

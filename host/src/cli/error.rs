@@ -30,7 +30,10 @@ impl CliError {
     /// A file of the caller's that cannot be used.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(
-            format!("`{}` cannot be used\n  caused by: {error}", path.display()),
+            format!(
+                "`{}` cannot be used\n  caused by: {error}",
+                plugin_contract::escape(&path.display().to_string(), 1_000)
+            ),
             "host/file",
             "see that the path is right and may be read or written",
         )

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use host::{Inspection, inspect};
 use plugin_contract::escape;
 
-use super::{CliError, PluginArgs};
+use super::{CliError, PluginArgs, say};
 
 /// Show what a component is, what it asks for, and whether this host would load it.
 ///
@@ -22,9 +22,9 @@ impl Inspect {
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
         let seen = inspect(&self.file, &self.plugins.policy()).await?;
         if json {
-            println!("{}", serde_json::json!(seen));
+            say(&format!("{}", serde_json::json!(seen)));
         } else {
-            print!("{}", render(&seen));
+            say(render(&seen).trim_end());
         }
         Ok(if seen.verdict.loads { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -1,10 +1,13 @@
 //! `plugin-host list`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
-use host::{PluginHost, documents::ListDocument};
+use host::{
+    PluginHost,
+    documents::{Detail, ListDocument},
+};
 
-use super::{CliError, PluginArgs};
+use super::{CliError, PluginArgs, say};
 
 /// List the plugins of a directory: those that would serve, and those that would not, and why.
 ///
@@ -22,22 +25,23 @@ impl List {
             .policy(self.plugins.policy())
             .build()
             .await?;
-        let list = ListDocument::of(&host);
+        let list = ListDocument::of(&host, Detail::Full);
+        host.shutdown(Duration::from_secs(5)).await;
         if json {
-            println!("{}", serde_json::json!(list));
+            say(&format!("{}", serde_json::json!(list)));
             return Ok(ExitCode::SUCCESS);
         }
         for plugin in &list.plugins {
             let description = plugin.description.as_deref().unwrap_or_default();
             let description = plugin_contract::escape(description, 100);
-            println!(
+            say(&format!(
                 "{:<24} {:<10} {:<26} {description}",
                 plugin.name, plugin.version, plugin.world
-            );
+            ));
         }
         for refused in &list.refused {
-            println!("{:<24} refused    {}: {}", refused.path, refused.code, refused.message);
-            println!("{:<24}            help: {}", "", refused.remedy);
+            say(&format!("{:<24} refused    {}: {}", refused.path, refused.code, refused.message));
+            say(&format!("{:<24}            help: {}", "", refused.remedy));
         }
         Ok(ExitCode::SUCCESS)
     }

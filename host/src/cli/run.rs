@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use host::{HostError, PluginHost, PluginRef, ProcessCall};
 
-use super::{CliError, PluginArgs};
+use super::{CliError, PluginArgs, say};
 
 /// Have a plugin work on one input, without a server.
 #[derive(clap::Args)]
@@ -63,7 +64,9 @@ impl Run {
         let mut call = ProcessCall::new(input, &content_type);
         call.request_id = Arc::from("run");
         call.options = self.options;
-        let reply = host.process(&plugin, call).await?;
+        let reply = host.process(&plugin, call).await;
+        host.shutdown(Duration::from_secs(5)).await;
+        let reply = reply?;
 
         write(&self.output, &reply.output).map_err(|error| CliError::file(&self.output, &error))?;
         if let Some(warning) = &reply.warning {
@@ -71,7 +74,7 @@ impl Run {
         }
         let to_file = self.output != Path::new("-");
         if to_file && json {
-            println!(
+            say(&format!(
                 "{}",
                 serde_json::json!({
                     "output": self.output,
@@ -80,10 +83,14 @@ impl Run {
                     "items-processed": reply.items_processed,
                     "warning": reply.warning,
                 })
-            );
+            ));
         } else if to_file {
             let media_type = plugin_contract::escape(&reply.content_type, 100);
-            println!("{}: {} bytes of {media_type}", self.output.display(), reply.output.len());
+            say(&format!(
+                "{}: {} bytes of {media_type}",
+                self.output.display(),
+                reply.output.len()
+            ));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -4,12 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use host::{
     PluginHost,
-    documents::ListDocument,
+    documents::{Detail, ListDocument},
     http::{HttpSettings, Server},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, PluginArgs};
+use super::{CliError, PluginArgs, say};
 
 /// Load the plugins of a directory and answer calls over HTTP.
 ///
@@ -48,7 +48,7 @@ impl Serve {
         settings.body_bytes_max = usize::try_from(self.body_limit).unwrap_or(usize::MAX);
         settings.body_timeout = self.body_timeout;
         settings.drain_timeout = self.drain_timeout;
-        let list = ListDocument::of(&host);
+        let list = ListDocument::of(&host, Detail::Full);
         let server = Server::bind(host, settings, self.listen).await?;
         announce(&list, server.address(), json);
         server.run(stop()).await;
@@ -83,23 +83,23 @@ fn announce(list: &ListDocument, address: SocketAddr, json: bool) {
             "plugins": list.plugins,
             "refused": list.refused,
         });
-        println!("{line}");
+        say(&line.to_string());
         return;
     }
     for plugin in &list.plugins {
-        println!("{:<24} {:<10} {}", plugin.name, plugin.version, plugin.world);
+        say(&format!("{:<24} {:<10} {}", plugin.name, plugin.version, plugin.world));
     }
     for refused in &list.refused {
-        println!("{:<24} refused    {}: {}", refused.path, refused.code, refused.message);
-        println!("{:<24}            help: {}", "", refused.remedy);
+        say(&format!("{:<24} refused    {}: {}", refused.path, refused.code, refused.message));
+        say(&format!("{:<24}            help: {}", "", refused.remedy));
     }
-    println!("\nlistening on http://{address}");
+    say(&format!("\nlistening on http://{address}"));
     let try_it = |plugin: &str, line: &str| {
         if list.plugins.iter().any(|found| found.name == plugin) {
-            println!("  {line}");
+            say(&format!("  {line}"));
         }
     };
-    println!("try:");
+    say(&format!("try:"));
     try_it(
         "image-processor",
         &format!(
@@ -121,5 +121,5 @@ fn announce(list: &ListDocument, address: SocketAddr, json: bool) {
              'http://{address}/v1/events?type=log.line' && curl 'http://{address}/v1/events'"
         ),
     );
-    println!("  curl http://{address}/v1/plugins");
+    say(&format!("  curl http://{address}/v1/plugins"));
 }

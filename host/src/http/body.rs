@@ -3,31 +3,44 @@
 use std::sync::Arc;
 
 use axum::{body::Body, http::StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::{App, Problem};
 
-/// The memory that all bodies may take at one time, in KiB.
+/// The memory that all bodies may take at one time.
 #[derive(Clone)]
 pub(super) struct BodyBudget(Arc<Semaphore>);
 
+/// What one permit stands for, in bytes.
+const GRAIN: usize = 1 << 10;
+
 impl BodyBudget {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes_max >> 10).min(Semaphore::MAX_PERMITS))))
-    }
-
-    /// Sets memory aside for a body of at most `bytes`.
-    fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes.div_ceil(1 << 10)).ok()?;
-        self.0.clone().try_acquire_many_owned(kib).ok()
+        Self(Arc::new(Semaphore::new((bytes_max / GRAIN).min(Semaphore::MAX_PERMITS))))
     }
 }
 
-/// A body's share of the memory for bodies, held while the body is worked on.
+/// A body's share of the memory for bodies, held while the body is worked on. It grows as the body
+/// arrives: what a client announces and does not send costs nobody anything.
 pub(super) struct Share {
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    /// Makes room for `bytes` in all.
+    fn grow(&mut self, budget: &BodyBudget, bytes: usize) -> bool {
+        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = bytes.div_ceil(GRAIN).saturating_sub(held);
+        let Ok(more) = u32::try_from(more) else { return false };
+        match (budget.0.clone().try_acquire_many_owned(more), &mut self.permit) {
+            (Ok(more), Some(permit)) => permit.merge(more),
+            (Ok(more), none) => *none = Some(more),
+            (Err(_), _) => return false,
+        }
+        true
+    }
 }
 
 /// Reads a whole body.
@@ -37,20 +50,31 @@ pub(super) async fn collect(app: &App, body: Body) -> Result<(Vec<u8>, Share), P
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "http/body-too-large")
             .detailed(&format_args!("{bytes_max} bytes"))
     };
-    // A body without a length may turn out to be as long as any.
-    let length = body.size_hint().exact().unwrap_or(bytes_max as u64);
-    if length > bytes_max as u64 {
+    let announced = body.size_hint().exact().unwrap_or(0);
+    if announced > bytes_max as u64 {
         return Err(too_large());
     }
-    let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "http/busy");
-    let permit = app.bodies.take(length).ok_or_else(busy)?;
-    let collected = Limited::new(body, bytes_max).collect();
-    match tokio::time::timeout(app.settings.body_timeout, collected).await {
-        Ok(Ok(bytes)) => Ok((bytes.to_bytes().into(), Share { _permit: permit })),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "http/body-broken").detailed(&error))
+    let collected = async {
+        let (mut bytes, mut share) = (Vec::new(), Share { permit: None });
+        let mut body = body;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                Problem::new(StatusCode::BAD_REQUEST, "http/body-broken").detailed(&error)
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            let total = bytes.len() + data.len();
+            if total > bytes_max {
+                return Err(too_large());
+            }
+            if !share.grow(&app.bodies, total) {
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "http/busy"));
+            }
+            bytes.extend_from_slice(&data);
         }
+        Ok((bytes, share))
+    };
+    match tokio::time::timeout(app.settings.body_timeout, collected).await {
+        Ok(result) => result,
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "http/body-timeout")),
     }
 }

@@ -6,8 +6,8 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, Uri},
 };
-use host_core::EventCall;
-use host_ipc::Event;
+use host_core::{Caller, EventCall};
+use host_ipc::{Event, is_event_type};
 use plugin_contract::Explain;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +110,7 @@ impl From<Delivery> for DeliveryDocument {
             plugin: delivery.plugin.to_string(),
             handled: error.is_none(),
             code: error.as_ref().map(Explain::code),
-            message: error.map(|error| error.to_string()),
+            message: error.map(|error| error.public_message()),
         }
     }
 }
@@ -146,12 +146,22 @@ pub(super) async fn publish(
             return Err(problem.detailed(&"or `text/plain` with the query `type=EVENT-TYPE`"));
         }
     };
+    if !is_event_type(&incoming.event_type) {
+        return Err(invalid(
+            &"`event-type` is 1 to 128 lower-case letters, digits, `.`, `-` and `_`",
+        ));
+    }
+    let source = incoming.source.unwrap_or_else(|| "http".to_owned());
+    if source.len() > 128 || app.host.serves(&source) {
+        return Err(invalid(&"`source` is at most 128 bytes, and not the name of a plugin"));
+    }
     let event = EventCall {
         event_type: incoming.event_type,
         payload: incoming.payload,
         timestamp_ms: incoming.timestamp.unwrap_or_else(request::now_ms),
-        source: incoming.source.unwrap_or_else(|| "http".to_owned()),
+        source,
     };
-    let deliveries = app.host.publish(&request::current(), &event).await;
+    let caller = Caller { request_id: request::current(), user_id: request::user_id(&headers) };
+    let deliveries = app.host.publish(&caller, &event).await;
     Ok(Json(PublishedDocument { deliveries: deliveries.into_iter().map(Into::into).collect() }))
 }

@@ -14,11 +14,11 @@ use serde::Serialize;
 use super::{App, Problem, body, request};
 use crate::{
     HostError, PluginRef,
-    documents::{ListDocument, PluginDocument},
+    documents::{Detail, ListDocument, PluginDocument},
 };
 
 pub(super) async fn list(State(app): State<App>) -> Json<ListDocument> {
-    Json(ListDocument::of(&app.host))
+    Json(ListDocument::of(&app.host, Detail::Public))
 }
 
 pub(super) async fn show(
@@ -43,8 +43,10 @@ pub(super) async fn process(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, media_type(&reply.content_type));
     headers.insert(ITEMS, reply.items_processed.into());
+    // Fields are ASCII: anything else is spelled out.
+    let ascii = |warning: String| escape(&warning, 500).escape_default().to_string();
     if let Some(warning) = reply.warning
-        && let Ok(warning) = HeaderValue::from_str(&escape(&warning, 500))
+        && let Ok(warning) = HeaderValue::from_str(&ascii(warning))
     {
         headers.insert(WARNING, warning);
     }
@@ -94,10 +96,8 @@ async fn call(
     let call = ProcessCall {
         request_id: request::current(),
         user_id: request::user_id(headers),
-        timestamp_ms: request::now_ms(),
-        input,
-        content_type,
         options,
+        ..ProcessCall::new(input, &content_type)
     };
     Ok((call, share))
 }

@@ -87,7 +87,7 @@ impl From<HostError> for Problem {
             let causes = crate::inspect::chain(&error);
             tracing::warn!(code = error.code(), "{}", causes.replace('\n', " "));
         }
-        Self::made(status, error.code(), error.to_string(), error.remedy())
+        Self::made(status, error.code(), error.public_message(), error.remedy())
     }
 }
 

@@ -52,9 +52,9 @@ fn is_id(text: &str) -> bool {
 }
 
 /// On whose behalf, where the caller says so in a form that may be shown.
-pub(super) fn user_id(headers: &HeaderMap) -> Option<String> {
+pub(super) fn user_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let id = headers.get(USER_ID)?.to_str().ok()?;
-    (1..=256).contains(&id.len()).then(|| id.to_owned())
+    (1..=256).contains(&id.len()).then(|| id.into())
 }
 
 /// The media type of the body, in lower case and without parameters.

@@ -79,7 +79,8 @@ impl Server {
         http.timer(TokioTimer::new())
             .header_read_timeout(self.settings.header_timeout)
             .max_buf_size(64 << 10);
-        let connections = Arc::new(Semaphore::new(self.settings.connections_max));
+        let connections =
+            Arc::new(Semaphore::new(self.settings.connections_max.min(Semaphore::MAX_PERMITS)));
         let graceful = GracefulShutdown::new();
 
         let accept = async {

@@ -38,10 +38,18 @@ fn good_plugins_serve_among_nonsense_and_each_piece_of_nonsense_is_reported() {
         ("traversal", manifest.replace("name = \"shout-v1\"", "name = \"../shout\"")),
         ("other-manifest", manifest.replace("0.1.0", "0.2.0")),
         ("no-manifest", String::new()),
+        ("escape-codes", format!("{manifest}\n\"\\u001b[31mred\\nforged\" = 1\n")),
     ] {
         copy(&good, &dir.join(name));
         fs::write(dir.join(name).join("plugin.toml"), manifest).unwrap();
     }
+    // 6 KB that overflow the stack of parsers which recurse without a bound.
+    let nested: Vec<u8> = [0x41, 1, 1].repeat(1_300);
+    let mut bomb = b"\0asm\x0d\0\x01\0\x07".to_vec();
+    bomb.extend([0xbe, 0x1e, 1]); // a section of 3,902 bytes, with one type
+    bomb.extend(nested);
+    bomb.push(0x7f);
+    fs::write(dir.join("nested-types.wasm"), bomb).unwrap();
     fs::write(dir.join("notes.txt"), "not a plugin").unwrap();
 
     let host = Host::serve(dir);
@@ -61,10 +69,12 @@ fn good_plugins_serve_among_nonsense_and_each_piece_of_nonsense_is_reported() {
     let expected = [
         ("b-twin", "core/duplicate-plugin"),
         ("empty.wasm", "core/not-a-component"),
+        ("escape-codes", "manifest/unknown-key"),
         ("folder.wasm", "core/manifest-missing"),
         ("junk.wasm", "core/not-a-component"),
         ("loop.wasm", "core/unreadable"),
         ("module.wasm", "core/not-a-component"),
+        ("nested-types.wasm", "core/malformed-component"),
         ("no-manifest", "manifest/invalid-value"),
         ("other-manifest", "core/manifest-differs"),
         ("sparse.wasm", "core/too-large"),
@@ -75,6 +85,12 @@ fn good_plugins_serve_among_nonsense_and_each_piece_of_nonsense_is_reported() {
     let expected: BTreeMap<String, String> =
         expected.map(|(path, code)| (path.to_owned(), code.to_owned())).into();
     assert_eq!(refused, expected);
+
+    let shown = run(&["list", "--plugins", dir.to_str().unwrap()]);
+    assert!(!stdout(&shown).contains('\u{1b}') && !stdout(&shown).contains("\nforged"));
+    // What clients see of it does not say where things lie.
+    let public = host.get("/v1/plugins").text().unwrap();
+    assert!(!public.contains(dir.to_str().unwrap()), "{public}");
 
     let listed = run(&["list", "--json", "--plugins", dir.to_str().unwrap()]);
     assert!(listed.status.success());

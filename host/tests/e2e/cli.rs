@@ -106,6 +106,50 @@ fn inspect_says_why_a_file_would_not_load() {
 }
 
 #[test]
+fn inspect_takes_paths_as_people_write_them() {
+    for (folder, path) in
+        [("plugins/log-enricher", "log-enricher.wasm"), ("plugins/log-enricher", ".")]
+    {
+        let mut here = command();
+        here.current_dir(root().join("dist").join(folder));
+        let done = here.args(["inspect", "--json", path]).output().unwrap();
+        assert!(done.status.success(), "{path}: {}", stdout(&done));
+    }
+    let mut beside = command();
+    beside.current_dir(built("test-plugins"));
+    let done = beside.args(["inspect", "--json", "framing-decorator"]).output().unwrap();
+    assert!(done.status.success(), "{}", stdout(&done));
+}
+
+#[test]
+fn inspect_waits_for_no_pipe_and_reads_no_giant() {
+    let directory = TempDir::new().unwrap();
+    let pipe = directory.path().join("pipe.wasm");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let giant = directory.path().join("giant.wasm");
+    fs::File::create(&giant).unwrap().set_len(4 << 30).unwrap();
+    for (path, code) in [(pipe, "core/unreadable"), (giant, "core/too-large")] {
+        let done = run(&["inspect", "--json", path.to_str().unwrap()]);
+        let seen: Value = serde_json::from_str(&stdout(&done)).unwrap();
+        assert_eq!(seen["verdict"]["code"], json!(code));
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_program_in_peace() {
+    let mut child = command()
+        .args(["list", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success());
+    assert!(!String::from_utf8_lossy(&done.stderr).contains("panicked"));
+}
+
+#[test]
 fn inspect_loads_a_plugin_with_what_it_depends_on() {
     let folder = built("test-plugins").join("framing-decorator");
     let done = run(&["inspect", "--json", folder.to_str().unwrap()]);

@@ -15,6 +15,7 @@ fn each_way_to_misbehave_ends_that_call_and_no_other() {
         ("exit", 500, "core/guest-exit"),
         ("error", 422, "core/plugin-refused"),
         ("huge-output", 500, "security/memory-exceeded"),
+        ("handles", 500, "security/handles-exceeded"),
     ] {
         assert_eq!(
             host.refusal("misbehaving", &[("do", act)], ""),
@@ -28,6 +29,17 @@ fn each_way_to_misbehave_ends_that_call_and_no_other() {
         );
         assert_eq!(host.process("shout-v1", &[], "still here").0, 200, "after {act}");
     }
+}
+
+#[test]
+fn one_answer_carries_no_more_than_it_may() {
+    let host = Host::serve(&built("test-plugins"));
+    let answer =
+        |bytes: &str| host.process("misbehaving", &[("do", "huge-output"), ("bytes", bytes)], "");
+    assert_eq!(answer("33000000").0, 200);
+    let (status, body) = answer("34000000");
+    assert_eq!((status, crate::harness::code(&body).as_str()), (500, "core/too-much-data"));
+    assert_eq!(host.process("misbehaving", &[("do", "ok")], "").0, 200);
 }
 
 #[test]

@@ -42,6 +42,12 @@ fn what_is_not_there_is_told_apart() {
     check(host.post("/v1/events").body("x").send().unwrap(), 415, "http/unsupported-media-type");
     let broken = host.post("/v1/events").header("content-type", "application/json").body("{");
     check(broken.send().unwrap(), 422, "http/invalid-json");
+    for event in [
+        json!({ "event-type": "Not A Type", "payload": "" }),
+        json!({ "event-type": "a.b", "payload": "", "source": "shout-v1" }),
+    ] {
+        check(host.post("/v1/events").json(&event).send().unwrap(), 422, "http/invalid-json");
+    }
 }
 
 #[test]

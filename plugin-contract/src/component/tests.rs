@@ -104,3 +104,31 @@ fn the_lane_follows_from_the_types() {
     );
     assert_eq!(lane("(component (component (type (future))))"), Lane::Stream);
 }
+
+/// A component whose type section nests `depth` types of a kind: 0x41 components, 0x42 instances.
+fn nested_types(kind: u8, depth: usize) -> Vec<u8> {
+    let mut section = vec![1]; // one type
+    for _ in 0..depth {
+        section.extend([kind, 1, 1]); // with one declaration: a type
+    }
+    section.extend([0x7f]); // bool
+    let mut bytes = b"\0asm\x0d\0\x01\0\x07".to_vec();
+    let mut length = section.len();
+    while length >= 0x80 {
+        bytes.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend(section);
+    bytes
+}
+
+#[test]
+fn nested_types_do_not_exhaust_the_stack() {
+    for kind in [0x41, 0x42] {
+        assert!(read(&nested_types(kind, 20)).is_ok(), "{kind:#x}");
+        for depth in [2_000, 300_000, 1_000_000] {
+            refused(&nested_types(kind, depth), "core/malformed-component", "nesting");
+        }
+    }
+}

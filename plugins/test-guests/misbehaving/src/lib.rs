@@ -99,6 +99,11 @@ fn misbehave(
             }
             Ok(b"flooded".to_vec())
         }
+        "handles" => {
+            let one = || guest_sdk::bindings::toolsku::host_api::host_services::Logger::new("held");
+            let held: Vec<_> = (0..number("count", 100_000)?).map(|_| one()).collect();
+            Ok(held.len().to_string().into_bytes())
+        }
         "huge-output" => {
             let bytes = number("bytes", 1 << 30)?;
             Ok(vec![b'x'; usize::try_from(bytes).map_err(|_| "option `bytes`: too large")?])
