@@ -79,7 +79,7 @@ pub fn read_artifact(path: &Path, admission: &Admission) -> Result<Artifact, Cor
         }
         other => other?,
     };
-    let manifest: Manifest = String::from_utf8_lossy(&text).parse()?;
+    let manifest = Manifest::from_bytes(&text)?;
     let bytes = read_file(&path.join(&manifest.plugin.entrypoint), bytes_max)?;
     admit(bytes, Some(manifest), admission)
 }

@@ -14,10 +14,11 @@
 //!     version: version.parse().unwrap(),
 //!     digest: Digest::from_bytes([0; 32]),
 //! };
-//! let router = Router::new(revision("1.0.0"), |name: &str| format!("hello {name}"));
+//! type Greet = fn(&str) -> String;
+//! let router = Router::<Greet>::new(revision("1.0.0"), |name| format!("hello {name}"));
 //! let call = router.route().unwrap();
 //!
-//! let old = router.activate(revision("1.0.1"), |name: &str| format!("good day {name}")).unwrap();
+//! let old = router.activate(revision("1.0.1"), |name| format!("good day {name}")).unwrap();
 //! assert_eq!(router.route().unwrap()("you"), "good day you");
 //!
 //! assert_eq!(call("you"), "hello you"); // under way when the change came

@@ -10,7 +10,7 @@ mod serve;
 use std::{
     collections::BTreeMap,
     io::{ErrorKind, IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -70,7 +70,9 @@ impl Cli {
             Command::Doctor(doctor) => Ok(doctor.run(json)),
             Command::Completions { shell } => {
                 let mut command = Cli::command();
-                clap_complete::generate(shell, &mut command, "plugin-host", &mut std::io::stdout());
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut command, "plugin-host", &mut script);
+                say(&String::from_utf8_lossy(&script));
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -105,20 +107,41 @@ fn env_grant(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Writes to standard output. A reader that has seen enough ends the program in peace.
+/// Writes the answer of a command to standard output. A reader that has seen enough ends the program in
+/// peace; an answer that cannot be written is a failure.
 pub(crate) fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
-    if written.and_then(|()| out.flush()).is_err_and(|error| error.kind() == ErrorKind::BrokenPipe)
-    {
-        std::process::exit(0);
+    match try_say(text) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            let path = Path::new("standard output");
+            complain(&CliError::file(path, &error).render(false));
+            std::process::exit(1);
+        }
     }
+}
+
+/// The same, for programs that have more to do than to answer.
+pub(crate) fn try_say(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Writes to standard error, if anyone is there to read it.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 pub(crate) fn logging(cli: &Cli) {
     let default = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written must not fail calls: the default complains with a macro that panics.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match cli.log {
         LogForm::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
         LogForm::Json => lines.json().flatten_event(true).init(),

@@ -114,6 +114,27 @@ impl RefusedDocument {
 }
 
 impl ListDocument {
+    /// The same for people: a line for each.
+    pub fn table(&self) -> String {
+        let mut lines = Vec::new();
+        for plugin in &self.plugins {
+            let description = escape(plugin.description.as_deref().unwrap_or_default(), 100);
+            let line = format!(
+                "{:<24} {:<10} {:<26} {description}",
+                plugin.name, plugin.version, plugin.world
+            );
+            lines.push(line.trim_end().to_owned());
+        }
+        for refused in &self.refused {
+            lines.push(format!(
+                "{:<24} refused    {}: {}",
+                refused.path, refused.code, refused.message
+            ));
+            lines.push(format!("{:<24}            help: {}", "", refused.remedy));
+        }
+        lines.join("\n")
+    }
+
     /// Of a host as it is now.
     pub fn of(host: &PluginHost, detail: Detail) -> Self {
         let refused = host.refused();

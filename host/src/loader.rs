@@ -6,6 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use host_core::{
@@ -51,6 +52,10 @@ impl Loaded {
 fn budget(grant: &Grant) -> CallBudget {
     CallBudget::new(grant.limits().timeout, grant.limits().cpu_time)
 }
+
+/// Longest time for the first instance of a plugin to start, whatever it was granted for calls: others
+/// wait for it.
+const START_MAX: Duration = Duration::from_secs(5);
 
 /// Most event types that one plugin may subscribe to.
 const SUBSCRIPTIONS_MAX: usize = 64;
@@ -176,7 +181,8 @@ async fn start(host: &Arc<Inner>, candidate: &Candidate) -> Result<Loaded, HostE
         PoolConfig::new(grant.limits().max_instances),
         store_data(host, &prepared, &grant),
     );
-    let budget = budget(&grant);
+    let limits = grant.limits();
+    let budget = CallBudget::new(limits.timeout.min(START_MAX), limits.cpu_time.min(START_MAX));
     let mut first = pool.lease(&budget).await?;
     let mut subscriptions = Vec::new();
     if prepared.offers(Operation::SupportedEvents) {

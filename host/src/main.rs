@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
     match cli.run().await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{}", error.render(json));
+            cli::complain(&error.render(json));
             ExitCode::FAILURE
         }
     }

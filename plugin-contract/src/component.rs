@@ -168,10 +168,7 @@ fn check_preamble(bytes: &[u8]) -> Result<(), ComponentError> {
 }
 
 fn malformed(error: wasmparser_bounded::BinaryReaderError) -> ComponentError {
-    ComponentError::Malformed {
-        offset: error.offset() as u64,
-        problem: escape(error.message(), 500),
-    }
+    ComponentError::Malformed { offset: error.offset(), problem: escape(error.message(), 500) }
 }
 
 struct Reader<'a> {

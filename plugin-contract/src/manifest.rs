@@ -104,6 +104,20 @@ impl Manifest {
     /// Most entries in any one list or table of a manifest.
     pub const ENTRIES_MAX: usize = 256;
 
+    /// Parses the bytes of a file.
+    ///
+    /// # Errors
+    /// [`ManifestError`], also where the bytes are not UTF-8.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.parse(),
+            Err(error) => Err(ManifestError::Syntax {
+                place: format!("byte {}", error.valid_up_to()),
+                problem: "not UTF-8".to_owned(),
+            }),
+        }
+    }
+
     /// The canonical text: the same manifest gives the same bytes.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("strings, integers and tables of them always have a TOML form")

@@ -41,6 +41,13 @@ impl HostMemory {
     }
 }
 
+/// Core instances of one store, and tables. What toolchains make today has three; composed components
+/// have a few times as many.
+const INSTANCES_MAX: usize = 48;
+
+/// Linear memories of one store. Each takes a slot that all plugins share, however small it is.
+const MEMORIES_MAX: usize = 8;
+
 /// Whose ceiling refused memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryDenied {
@@ -118,6 +125,18 @@ impl ResourceLimiter for Budget {
         }
         self.memory_bytes += more;
         Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
     }
 
     fn table_growing(

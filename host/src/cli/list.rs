@@ -27,22 +27,8 @@ impl List {
             .await?;
         let list = ListDocument::of(&host, Detail::Full);
         host.shutdown(Duration::from_secs(5)).await;
-        if json {
-            say(&format!("{}", serde_json::json!(list)));
-            return Ok(ExitCode::SUCCESS);
-        }
-        for plugin in &list.plugins {
-            let description = plugin.description.as_deref().unwrap_or_default();
-            let description = plugin_contract::escape(description, 100);
-            say(&format!(
-                "{:<24} {:<10} {:<26} {description}",
-                plugin.name, plugin.version, plugin.world
-            ));
-        }
-        for refused in &list.refused {
-            say(&format!("{:<24} refused    {}: {}", refused.path, refused.code, refused.message));
-            say(&format!("{:<24}            help: {}", "", refused.remedy));
-        }
+        let text = if json { serde_json::json!(list).to_string() } else { list.table() };
+        say(&text);
         Ok(ExitCode::SUCCESS)
     }
 }

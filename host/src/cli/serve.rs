@@ -9,7 +9,7 @@ use host::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, PluginArgs, say};
+use super::{CliError, PluginArgs, try_say};
 
 /// Load the plugins of a directory and answer calls over HTTP.
 ///
@@ -76,50 +76,48 @@ async fn stop() {
     });
 }
 
+/// Says what serves and where. Whether anybody reads it is no matter to those who call.
 fn announce(list: &ListDocument, address: SocketAddr, json: bool) {
-    if json {
-        let line = serde_json::json!({
+    let text = if json {
+        serde_json::json!({
             "listening": format!("http://{address}"),
             "plugins": list.plugins,
             "refused": list.refused,
-        });
-        say(&line.to_string());
-        return;
-    }
-    for plugin in &list.plugins {
-        say(&format!("{:<24} {:<10} {}", plugin.name, plugin.version, plugin.world));
-    }
-    for refused in &list.refused {
-        say(&format!("{:<24} refused    {}: {}", refused.path, refused.code, refused.message));
-        say(&format!("{:<24}            help: {}", "", refused.remedy));
-    }
-    say(&format!("\nlistening on http://{address}"));
-    let try_it = |plugin: &str, line: &str| {
-        if list.plugins.iter().any(|found| found.name == plugin) {
-            say(&format!("  {line}"));
-        }
+        })
+        .to_string()
+    } else {
+        format!("{}\n\nlistening on http://{address}\n{}", list.table(), suggestions(list, address))
     };
-    say(&format!("try:"));
-    try_it(
-        "image-processor",
-        &format!(
-            "curl --data-binary @samples/photo.jpg -H 'content-type: image/jpeg' \
-             'http://{address}/v1/plugins/image-processor/process?width=320&height=240' -o out.jpg"
+    let _ = try_say(&text);
+}
+
+/// Lines to try, for the plugins that are there.
+fn suggestions(list: &ListDocument, address: SocketAddr) -> String {
+    let lines = [
+        (
+            "image-processor",
+            format!(
+                "curl --data-binary @samples/photo.jpg -H 'content-type: image/jpeg' \
+                 'http://{address}/v1/plugins/image-processor/process?width=320&height=240' -o out.jpg"
+            ),
         ),
-    );
-    try_it(
-        "text-transformer",
-        &format!(
-            "curl --data-binary @samples/article.md -H 'content-type: text/markdown' \
-             'http://{address}/v1/plugins/text-transformer/process?ops=markdown'"
+        (
+            "text-transformer",
+            format!(
+                "curl --data-binary @samples/article.md -H 'content-type: text/markdown' \
+                 'http://{address}/v1/plugins/text-transformer/process?ops=markdown'"
+            ),
         ),
-    );
-    try_it(
-        "log-enricher",
-        &format!(
-            "curl --data-binary 'level=info user=ann password=hunter2' -H 'content-type: text/plain' \
-             'http://{address}/v1/events?type=log.line' && curl 'http://{address}/v1/events'"
+        (
+            "log-enricher",
+            format!(
+                "curl --data-binary 'level=info user=ann password=hunter2' -H 'content-type: text/plain' \
+                 'http://{address}/v1/events?type=log.line' && curl 'http://{address}/v1/events'"
+            ),
         ),
-    );
-    say(&format!("  curl http://{address}/v1/plugins"));
+    ];
+    let serves = |name: &str| list.plugins.iter().any(|plugin| plugin.name == name);
+    let lines = lines.into_iter().filter(|(name, _)| serves(name)).map(|(_, line)| line);
+    let all = lines.chain([format!("curl http://{address}/v1/plugins")]);
+    all.fold("try:".to_owned(), |text, line| format!("{text}\n  {line}"))
 }

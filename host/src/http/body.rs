@@ -1,8 +1,9 @@
 //! Request bodies: bounded in size, in time, and all together.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, http::StatusCode};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -43,6 +44,24 @@ impl Share {
     }
 }
 
+/// Reads and forgets what a client still sends with a request that is refused already, so that it gets
+/// to read why: at most as much as a body may be, and for a few seconds.
+pub(super) async fn discard(app: &App, mut body: Body) {
+    let mut left = app.settings.body_bytes_max;
+    let discarded = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(bytes) else { return };
+            left = rest;
+        }
+    };
+    let patience = app.settings.body_timeout.min(DISCARD_TIME_MAX);
+    let _ = tokio::time::timeout(patience, discarded).await;
+}
+
+/// How long a refused body is listened to.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// Reads a whole body.
 pub(super) async fn collect(app: &App, body: Body) -> Result<(Vec<u8>, Share), Problem> {
     let bytes_max = app.settings.body_bytes_max;
@@ -52,6 +71,7 @@ pub(super) async fn collect(app: &App, body: Body) -> Result<(Vec<u8>, Share), P
     };
     let announced = body.size_hint().exact().unwrap_or(0);
     if announced > bytes_max as u64 {
+        discard(app, body).await;
         return Err(too_large());
     }
     let collected = async {

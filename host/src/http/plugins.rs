@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -23,19 +23,19 @@ pub(super) async fn list(State(app): State<App>) -> Json<ListDocument> {
 
 pub(super) async fn show(
     State(app): State<App>,
-    Path(plugin): Path<String>,
+    plugin: Name,
 ) -> Result<Json<PluginDocument>, Problem> {
-    Ok(Json(app.host.plugin(&parse(&plugin)?)?.into()))
+    Ok(Json(app.host.plugin(&parse(plugin)?)?.into()))
 }
 
 pub(super) async fn process(
     State(app): State<App>,
-    Path(plugin): Path<String>,
+    plugin: Name,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let plugin = parse(&plugin)?;
+    let plugin = parse(plugin)?;
     let (call, _share) = call(&app, &plugin, Operation::Process, &uri, &headers, body).await?;
     let reply = app.host.process(&plugin, call).await?;
 
@@ -70,12 +70,12 @@ pub(super) struct ValidDocument {
 
 pub(super) async fn validate(
     State(app): State<App>,
-    Path(plugin): Path<String>,
+    plugin: Name,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ValidDocument>, Problem> {
-    let plugin = parse(&plugin)?;
+    let plugin = parse(plugin)?;
     let (call, _share) = call(&app, &plugin, Operation::Validate, &uri, &headers, body).await?;
     Ok(Json(ValidDocument { valid: app.host.validate(&plugin, call).await? }))
 }
@@ -90,8 +90,17 @@ async fn call(
     body: Body,
 ) -> Result<(ProcessCall, body::Share), Problem> {
     let content_type = request::content_type(headers);
-    let options = request::options(uri)?;
-    app.host.check(plugin, operation, &content_type)?;
+    let checked = request::options(uri).and_then(|options| {
+        app.host.check(plugin, operation, &content_type)?;
+        Ok(options)
+    });
+    let options = match checked {
+        Ok(options) => options,
+        Err(problem) => {
+            body::discard(app, body).await;
+            return Err(problem);
+        }
+    };
     let (input, share) = body::collect(app, body).await?;
     let call = ProcessCall {
         request_id: request::current(),
@@ -102,6 +111,11 @@ async fn call(
     Ok((call, share))
 }
 
-fn parse(plugin: &str) -> Result<PluginRef, Problem> {
-    plugin.parse().map_err(|error| HostError::from(error).into())
+/// The name of a plugin, as it stands in a path.
+type Name = Result<Path<String>, PathRejection>;
+
+fn parse(plugin: Name) -> Result<PluginRef, Problem> {
+    // What cannot be decoded names nothing.
+    let name = plugin.map(|Path(name)| name).unwrap_or_default();
+    name.parse().map_err(|error| HostError::from(error).into())
 }

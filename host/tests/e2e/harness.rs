@@ -70,6 +70,15 @@ impl Host {
     }
 
     pub(crate) fn serve_from(plugins: &Path, data: &Path, arguments: &[&str]) -> Self {
+        Self::start(plugins, data, arguments, Stdio::piped())
+    }
+
+    /// Its log goes where it is told.
+    pub(crate) fn serve_logging_to(plugins: &Path, data: &Path, log: Stdio) -> Self {
+        Self::start(plugins, data, &[], log)
+    }
+
+    fn start(plugins: &Path, data: &Path, arguments: &[&str], stderr: Stdio) -> Self {
         let mut child = command()
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--plugins"])
             .arg(plugins)
@@ -77,19 +86,20 @@ impl Host {
             .arg(data)
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let lines = log.clone();
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            while stderr.read_line(&mut line).is_ok_and(|read| read > 0) {
-                lines.lock().unwrap().push_str(&line);
-                line.clear();
-            }
-        });
+        if let Some(stderr) = child.stderr.take() {
+            let (mut stderr, lines) = (BufReader::new(stderr), log.clone());
+            std::thread::spawn(move || {
+                let mut line = String::new();
+                while stderr.read_line(&mut line).is_ok_and(|read| read > 0) {
+                    lines.lock().unwrap().push_str(&line);
+                    line.clear();
+                }
+            });
+        }
         let mut first = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut first).unwrap();

@@ -38,6 +38,7 @@ fn what_is_not_there_is_told_apart() {
     check(host.get("/v1/plugins/nobody"), 404, "host/unknown-plugin");
     check(host.get("/v1/plugins/shout-v1@9.9.9"), 404, "host/unknown-plugin");
     check(host.get("/v1/plugins/..%2F..%2Fetc"), 404, "host/invalid-name");
+    check(host.get("/v1/plugins/%FF%FE"), 404, "host/invalid-name");
     check(host.get("/v1/events?after=x"), 400, "http/invalid-query");
     check(host.post("/v1/events").body("x").send().unwrap(), 415, "http/unsupported-media-type");
     let broken = host.post("/v1/events").header("content-type", "application/json").body("{");

@@ -86,3 +86,13 @@ fn a_log_line_carries_plugin_and_request() {
         assert!(line.contains(part), "{part}: {line}");
     }
 }
+
+#[test]
+fn a_log_that_cannot_be_written_fails_no_call() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let data = TempDir::new().unwrap();
+    let host = Host::serve_logging_to(&built("test-plugins"), data.path(), full.into());
+    assert_eq!(probe(&host, &[("do", "log"), ("level", "error")]), json!({ "ok": null }));
+    assert_eq!(host.refusal("misbehaving", &[("do", "panic")], "").0, 500);
+    assert_eq!(host.get("/healthz").status().as_u16(), 200);
+}

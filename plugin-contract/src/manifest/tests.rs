@@ -69,6 +69,8 @@ fn what_is_not_toml_is_refused_with_its_line() {
     refused("[plugin]\nname = ", "manifest/syntax", "line 2");
     refused("\u{0}", "manifest/syntax", "line 1");
     refused("", "manifest/invalid-value", "plugin");
+    let error = Manifest::from_bytes(b"[plugin]\nname = \"\xff\"").unwrap_err();
+    assert_eq!((error.code(), error.to_string().contains("byte 17")), ("manifest/syntax", true));
 }
 
 #[test]
