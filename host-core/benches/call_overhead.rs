@@ -7,7 +7,8 @@
 //! Both sides call on a fiber, as everything that must not block an executor does. What ours adds:
 //! arming the CPU meter, the deadline, two boxed futures (the adapter's and the timeout's), and for
 //! the pooled call a permit and a lock on the list of idle instances. The input is copied into the
-//! call by its owner in both cases.
+//! call by its owner in both cases. The guest takes text, so ours also checks 64 KiB for UTF-8, about
+//! 3 us; a `data-processor` is spared that.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
