@@ -75,7 +75,7 @@ fn what_a_plugin_says_reaches_the_log_escaped_and_bounded() {
     for flood in ["flood-log", "flood-stdout"] {
         assert_eq!(host.process("misbehaving", &[("do", flood), ("lines", "5000")], "").0, 200);
     }
-    let log = host.log();
+    let log = host.stop();
     assert!(!log.contains('\u{1b}') && !log.contains('\u{202e}'));
     assert!(log.lines().count() < 2_500, "{} lines", log.lines().count());
     assert!(log.contains("plugin=misbehaving"), "{log}");

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct Host {
     pub(crate) base: String,
     pub(crate) announced: Value,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
     client: Client,
     _data: Option<TempDir>,
 }
@@ -90,7 +92,7 @@ impl Host {
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        if let Some(stderr) = child.stderr.take() {
+        let reader = child.stderr.take().map(|stderr| {
             let (mut stderr, lines) = (BufReader::new(stderr), log.clone());
             std::thread::spawn(move || {
                 let mut line = String::new();
@@ -98,8 +100,8 @@ impl Host {
                     lines.lock().unwrap().push_str(&line);
                     line.clear();
                 }
-            });
-        }
+            })
+        });
         let mut first = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut first).unwrap();
@@ -107,7 +109,7 @@ impl Host {
             .unwrap_or_else(|_| panic!("not serving: {first}{}", log.lock().unwrap()));
         let base = announced["listening"].as_str().unwrap().to_owned();
         let client = Client::builder().timeout(Duration::from_secs(60)).no_proxy().build().unwrap();
-        Self { child, base, announced, log, client, _data: None }
+        Self { child, base, announced, log, reader, client, _data: None }
     }
 
     pub(crate) fn get(&self, path: &str) -> Response {
@@ -160,7 +162,12 @@ impl Host {
         self.child.wait().unwrap()
     }
 
-    pub(crate) fn log(&self) -> String {
+    /// Stops the host in good order, and gives all that it logged. What it writes takes a moment to
+    /// arrive, so there is no log to be had before the end.
+    pub(crate) fn stop(mut self) -> String {
+        self.terminate();
+        assert!(self.wait().success());
+        self.reader.take().unwrap().join().unwrap();
         self.log.lock().unwrap().clone()
     }
 

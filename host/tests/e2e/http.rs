@@ -117,7 +117,7 @@ fn a_browser_must_not_run_what_a_plugin_answers() {
 
 #[test]
 fn stopping_lets_calls_under_way_end_and_takes_no_more() {
-    let mut host = Host::serve(&built("test-plugins"));
+    let host = Host::serve(&built("test-plugins"));
     assert_eq!(host.get("/readyz").status().as_u16(), 200);
     let (slow, address) =
         (host.base.clone(), host.base.strip_prefix("http://").unwrap().to_owned());
@@ -133,9 +133,8 @@ fn stopping_lets_calls_under_way_end_and_takes_no_more() {
     {
         std::thread::sleep(Duration::from_millis(5));
     }
-    host.terminate();
+    let log = host.stop();
     assert_eq!(call.join().unwrap(), (200, "slept".to_owned()));
-    assert!(host.wait().success());
     assert!(TcpStream::connect(address).is_err());
-    assert!(host.log().contains("all calls have ended"), "{}", host.log());
+    assert!(log.contains("all calls have ended"), "{log}");
 }

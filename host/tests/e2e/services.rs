@@ -77,7 +77,7 @@ fn a_log_line_carries_plugin_and_request() {
         .send()
         .unwrap();
     assert_eq!(response.status().as_u16(), 200);
-    let log = host.log();
+    let log = host.stop();
     let line = log
         .lines()
         .find(|line| line.contains("hello-from-inside"))
