@@ -2,14 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
+use super::{CliError, PluginArgs, try_say};
 use host::{
     PluginHost,
     documents::{Detail, ListDocument},
     http::{HttpSettings, Server},
 };
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{CliError, PluginArgs, try_say};
 
 /// Load the plugins of a directory and answer calls over HTTP.
 ///
@@ -58,22 +56,28 @@ impl Serve {
 
 /// Done at the first SIGTERM or Ctrl-C. The second ends the process at once.
 async fn stop() {
-    async fn either() {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = tokio::signal::ctrl_c() => {}
-                }
-            }
-            Err(_) => drop(tokio::signal::ctrl_c().await),
-        }
-    }
-    either().await;
+    told_to_stop().await;
     tokio::spawn(async {
-        either().await;
+        told_to_stop().await;
         std::process::exit(130);
     });
+}
+
+#[cfg(unix)]
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return drop(tokio::signal::ctrl_c().await);
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_stop() {
+    drop(tokio::signal::ctrl_c().await);
 }
 
 /// Says what serves and where. Whether anybody reads it is no matter to those who call.
