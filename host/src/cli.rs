@@ -25,7 +25,7 @@ pub(crate) use error::CliError;
 /// Exits with 0 if all went well, 1 if something failed or was refused, 2 if the command line makes
 /// no sense.
 #[derive(Parser)]
-#[command(version, propagate_version = true)]
+#[command(name = "plugin-host", version, propagate_version = true)]
 pub(crate) struct Cli {
     /// Answer in JSON, errors included.
     #[arg(long, global = true)]

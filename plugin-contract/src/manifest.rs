@@ -63,7 +63,7 @@ pub struct Permissions {
     pub env: Vec<String>,
     /// All linear memories of one instance together. Default `64MB`.
     pub memory: String,
-    /// Time spent executing guest code, per call. Default `10s`.
+    /// Time spent executing guest code, per entry into the plugin. Default `10s`.
     pub cpu_time: String,
     /// Wall time per call. Default `30s`.
     pub timeout: String,

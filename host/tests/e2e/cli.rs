@@ -213,6 +213,12 @@ fn an_address_in_use_is_told_with_a_way_out() {
 }
 
 #[test]
+fn the_program_knows_its_own_name() {
+    let version = format!("plugin-host {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(stdout(&run(&["--version"])), version);
+}
+
+#[test]
 fn completions_are_written_for_a_shell() {
     let done = run(&["completions", "bash"]);
     assert!(stdout(&done).contains("plugin-host"));
