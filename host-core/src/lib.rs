@@ -36,14 +36,18 @@
 #![warn(missing_docs)]
 
 mod admission;
+mod code;
 mod contract;
 mod dependencies;
 mod discover;
+mod dynamic;
 mod engine;
 mod error;
+mod guard;
 mod instance;
 mod link;
 mod meter;
+mod metrics;
 mod pool;
 mod prepared;
 mod runtime;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod compile;
 mod doctor;
 mod error;
 mod inspect;
@@ -52,6 +53,8 @@ enum Command {
     Inspect(inspect::Inspect),
     List(list::List),
     Doctor(doctor::Doctor),
+    #[command(hide = true)]
+    Compile(compile::Compile),
     /// Write completions for a shell to standard output.
     Completions {
         /// The shell.
@@ -68,6 +71,7 @@ impl Cli {
             Command::Inspect(inspect) => inspect.run(json).await,
             Command::List(list) => list.run(json).await,
             Command::Doctor(doctor) => Ok(doctor.run(json)),
+            Command::Compile(compile) => Ok(compile.run()),
             Command::Completions { shell } => {
                 let mut command = Cli::command();
                 let mut script = Vec::new();

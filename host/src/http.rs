@@ -15,6 +15,7 @@
 
 mod body;
 mod events;
+mod metrics;
 mod plugins;
 mod problem;
 mod request;

@@ -1,0 +1,3 @@
+//! What it costs to have compiled code.
+
+fn main() {}

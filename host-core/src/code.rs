@@ -1,0 +1,1 @@
+//! From admitted bytes to compiled code.

@@ -1,0 +1,1 @@
+//! Calls to functions that this host knows nothing of.

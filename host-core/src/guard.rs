@@ -1,0 +1,1 @@
+//! What keeps a failing plugin from failing more.

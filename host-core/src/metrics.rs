@@ -1,0 +1,1 @@
+//! What a revision has done so far, in numbers.

@@ -1,0 +1,1 @@
+//! `GET /metrics`: figures for Prometheus.
