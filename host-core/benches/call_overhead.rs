@@ -75,10 +75,10 @@ impl Raw {
     }
 }
 
-fn ours() -> Prepared<Data> {
+fn ours(executor: &tokio::runtime::Runtime) -> Prepared<Data> {
     let runtime = Runtime::builder(EngineSettings::default()).build().unwrap();
     let artifact = guests::admit_wat("echo", &echo()).unwrap();
-    runtime.prepare(&artifact, &Imports::none()).unwrap()
+    executor.block_on(runtime.prepare(&artifact, &Imports::none())).unwrap()
 }
 
 fn budget() -> CallBudget {
@@ -88,7 +88,7 @@ fn budget() -> CallBudget {
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut criterion = Criterion::default().configure_from_args();
-    let (raw, prepared) = (Raw::new(), ours());
+    let (raw, prepared) = (Raw::new(), ours(&runtime));
     let pool = Pool::new(prepared.clone(), PoolConfig::new(4), Data::default);
     let mut rows = Vec::new();
 
@@ -103,15 +103,15 @@ fn main() {
             black_box(runtime.block_on(call).unwrap());
         };
         let mut our_call = || {
-            let call = ProcessCall::new(input.clone().into_bytes(), "text/plain");
-            black_box(runtime.block_on(instance.process(call, &budget())).unwrap());
+            let mut call = ProcessCall::new(input.clone().into_bytes(), "text/plain");
+            black_box(runtime.block_on(instance.process(&mut call, &budget())).unwrap());
         };
         let mut pooled_call = || {
-            let call = ProcessCall::new(input.clone().into_bytes(), "text/plain");
+            let mut call = ProcessCall::new(input.clone().into_bytes(), "text/plain");
             runtime.block_on(async {
                 let budget = budget();
                 let mut lease = pool.lease(&budget).await.unwrap();
-                black_box(lease.process(call, &budget).await.unwrap());
+                black_box(lease.process(&mut call, &budget).await.unwrap());
             });
         };
         let mut group = criterion.benchmark_group("echo");
@@ -131,11 +131,11 @@ fn main() {
         });
     };
     let mut our_fresh = || {
-        let call = ProcessCall::new(input.clone().into_bytes(), "text/plain");
+        let mut call = ProcessCall::new(input.clone().into_bytes(), "text/plain");
         runtime.block_on(async {
             let budget = budget();
             let mut instance = prepared.start(Data::default(), &[], &budget).await.unwrap();
-            black_box(instance.process(call, &budget).await.unwrap());
+            black_box(instance.process(&mut call, &budget).await.unwrap());
         });
     };
     let mut group = criterion.benchmark_group("fresh instance and echo 64 B");

@@ -29,18 +29,38 @@ impl Default for Admission {
     }
 }
 
-/// A component that was admitted, with what is known of it.
+/// What is known of a component that was admitted, apart from its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Description {
+    /// What its bytes tell.
+    pub info: ComponentInfo,
+    /// Its manifest: the one inside, or where there is none the one beside it.
+    pub manifest: Manifest,
+    /// Its world; `None` if it is none of this contract's. Its functions can be called by name.
+    pub world: Option<World>,
+}
+
+impl Description {
+    /// The plugin's name.
+    pub fn name(&self) -> &PluginId {
+        &self.manifest.plugin.name
+    }
+
+    /// Its version.
+    pub fn version(&self) -> &Version {
+        &self.manifest.plugin.version
+    }
+}
+
+/// A component that was admitted.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Artifact {
     /// The component.
     pub bytes: Arc<[u8]>,
-    /// What its bytes tell.
-    pub info: ComponentInfo,
-    /// Its manifest: the one inside, or where there is none the one beside it.
-    pub manifest: Manifest,
-    /// Its world.
-    pub world: World,
+    /// What is known of it.
+    pub description: Arc<Description>,
 }
 
 /// Decides on `bytes`. `beside` is the `plugin.toml` that came with them, if one did.
@@ -74,31 +94,40 @@ pub fn admit(
         });
     }
     let world = world_of(&plugin.name, &info, info.embedded.as_ref(), plugin.world)?;
-    Ok(Artifact { bytes: bytes.into(), info, manifest, world })
+    let description = Arc::new(Description { info, manifest, world });
+    Ok(Artifact { bytes: bytes.into(), description })
 }
 
-/// The world by the exports, which must be what embedded section and manifest claim.
+/// The world by the exports, which must be what embedded section and manifest claim. A component that
+/// exports nothing of this contract, and claims nothing, has none.
 fn world_of(
     plugin: &PluginId,
     info: &ComponentInfo,
     embedded: Option<&Embedded>,
     claimed: Option<World>,
-) -> Result<World, CoreError> {
+) -> Result<Option<World>, CoreError> {
     let mismatch = |problem: String| CoreError::ContractMismatch {
         plugin: plugin.clone(),
         problem,
         source: None,
     };
-    for name in info.exported_interfaces().filter(|name| name.package == SYSTEM_PACKAGE) {
-        let ours = InterfaceName { version: Some(CONTRACT_VERSION), ..name.clone() };
-        if !ours.serves(name) {
+    let ours = || info.exported_interfaces().filter(|name| name.package == SYSTEM_PACKAGE);
+    for name in ours() {
+        let spoken = InterfaceName { version: Some(CONTRACT_VERSION), ..name.clone() };
+        if !spoken.serves(name) {
             return Err(mismatch(format!(
                 "it exports `{}`, this host speaks {CONTRACT_VERSION}",
                 escape(&name.to_string(), 200)
             )));
         }
     }
+    if info.exports.is_empty() {
+        return Err(mismatch("it exports nothing that could be called".to_owned()));
+    }
     let Some(world) = info.world() else {
+        if ours().next().is_none() && embedded.is_none() && claimed.is_none() {
+            return Ok(None);
+        }
         return Err(mismatch(format!(
             "its exports make up no world of `{SYSTEM_PACKAGE}@{CONTRACT_VERSION}`"
         )));
@@ -125,5 +154,5 @@ fn world_of(
             embedded.contract
         )));
     }
-    Ok(claimed.unwrap_or(world))
+    Ok(Some(claimed.unwrap_or(world)))
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use plugin_contract::{ComponentInfo, PluginId, SYSTEM_PACKAGE, escape};
+use semver::Version;
 use wasmtime::{
     Store,
     component::{Instance, InstancePre},
@@ -49,11 +50,14 @@ pub enum Operation {
     SupportedEvents,
     /// Hand over an event.
     OnEvent,
+    /// Call an exported function by its name.
+    Call,
 }
 
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Operation {
+    /// The name of the function in WIT; `instantiate` and `call` are none.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Instantiate => "instantiate",
             Self::Metadata => "get-metadata",
             Self::Initialize => "initialize",
@@ -63,7 +67,14 @@ impl fmt::Display for Operation {
             Self::Validate => "validate",
             Self::SupportedEvents => "supported-events",
             Self::OnEvent => "on-event",
-        })
+            Self::Call => "call",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -118,9 +129,14 @@ impl ProcessCall {
     }
 
     /// The input as text, for contracts that know no other.
-    fn text(self) -> Result<String, Refusal> {
-        String::from_utf8(self.input)
-            .map_err(|error| Refusal::NotText { valid_up_to: error.utf8_error().valid_up_to() })
+    fn text(&self) -> Result<&str, Refusal> {
+        std::str::from_utf8(&self.input)
+            .map_err(|error| Refusal::NotText { valid_up_to: error.valid_up_to() })
+    }
+
+    fn option(&self, wanted: &str) -> Option<&str> {
+        let found = self.options.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str())
     }
 }
 
@@ -135,6 +151,25 @@ pub struct ProcessReply {
     pub items_processed: u32,
     /// What is odd or missing, where the plugin says so.
     pub warning: Option<String>,
+    /// How it came about, if not by the plugin that was called.
+    pub degraded: Option<Degraded>,
+}
+
+/// How a call was answered though its plugin was out of order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Degraded {
+    /// With its input: nobody has worked on it.
+    PassedThrough {
+        /// The code of what was wrong with the plugin.
+        code: &'static str,
+    },
+    /// By another version.
+    Fallback {
+        /// Which.
+        version: Version,
+        /// The code of what was wrong with the plugin.
+        code: &'static str,
+    },
 }
 
 /// Something that happened, to be handed to a plugin.
@@ -221,7 +256,7 @@ pub(crate) trait Lifecycle<T>: Send + Sync {
     fn initialize<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        config: Vec<(String, String)>,
+        config: &'a [(String, String)],
     ) -> GuestCall<'a, Result<(), String>>;
     fn shutdown<'a>(&'a self, store: &'a mut Store<T>) -> GuestCall<'a, Result<(), String>>;
     /// Worlds that have no status have no call for it.
@@ -236,13 +271,13 @@ pub(crate) trait Processor<T>: Send + Sync {
     fn process<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        call: ProcessCall,
+        call: &'a mut ProcessCall,
     ) -> GuestCall<'a, Result<ProcessReply, Refusal>>;
     /// Worlds that cannot tell have no call for it.
     fn validate<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        call: ProcessCall,
+        call: &'a mut ProcessCall,
     ) -> Option<GuestCall<'a, bool>> {
         let _ = (store, call);
         None
@@ -255,7 +290,7 @@ pub(crate) trait Events<T>: Send + Sync {
     fn on_event<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        event: EventCall,
+        event: &'a EventCall,
     ) -> GuestCall<'a, Result<(), Refusal>>;
 }
 
@@ -271,11 +306,35 @@ pub(crate) struct Exports {
     v2: Option<wit::plugin_api_v2::GuestIndices>,
 }
 
+/// Whether a component that exports this offers `operation`.
+pub(crate) fn offers(info: &ComponentInfo, operation: Operation) -> bool {
+    let interfaces: &[&str] = match operation {
+        Operation::Instantiate | Operation::Call => return true,
+        Operation::Metadata | Operation::Initialize | Operation::Shutdown => {
+            &["base-plugin", "plugin-api"]
+        }
+        Operation::Status => &["plugin-api"],
+        Operation::Validate => &["data-processor"],
+        Operation::Process => &[
+            "data-processor",
+            "plugin-api",
+            "type-best-practices",
+            "plugin-api-v1",
+            "plugin-api-v2",
+        ],
+        Operation::SupportedEvents | Operation::OnEvent => &["event-handler"],
+    };
+    let mut ours = info.exported_interfaces().filter(|name| name.package == SYSTEM_PACKAGE);
+    ours.any(|name| interfaces.contains(&name.interface.as_str()))
+}
+
 /// The adapters of one instance.
 pub(crate) struct Bound<T> {
     pub(crate) lifecycle: Option<Box<dyn Lifecycle<T>>>,
     pub(crate) processor: Option<Box<dyn Processor<T>>>,
     pub(crate) events: Option<Box<dyn Events<T>>>,
+    /// What has no adapter is found by name.
+    pub(crate) raw: Instance,
 }
 
 impl Exports {
@@ -301,32 +360,13 @@ impl Exports {
         })
     }
 
-    pub(crate) fn offer(&self, operation: Operation) -> bool {
-        match operation {
-            Operation::Instantiate => true,
-            Operation::Metadata | Operation::Initialize | Operation::Shutdown => {
-                self.base.is_some() || self.full.is_some()
-            }
-            Operation::Status => self.full.is_some(),
-            Operation::Validate => self.data.is_some(),
-            Operation::Process => {
-                self.data.is_some()
-                    || self.full.is_some()
-                    || self.actions.is_some()
-                    || self.v2.is_some()
-                    || self.v1.is_some()
-            }
-            Operation::SupportedEvents | Operation::OnEvent => self.events.is_some(),
-        }
-    }
-
     /// Fails if a function has another type than the contract's.
     pub(crate) fn bind<T: Send + 'static>(
         &self,
         store: &mut Store<T>,
         instance: &Instance,
     ) -> wasmtime::Result<Bound<T>> {
-        let mut bound = Bound { lifecycle: None, processor: None, events: None };
+        let mut bound = Bound { lifecycle: None, processor: None, events: None, raw: *instance };
         // Where a component exports several generations, the first that binds here answers; of the
         // lifecycles, the one that says more.
         if let Some(indices) = &self.data {

@@ -40,6 +40,22 @@ pub struct StartPlan {
     pub refused: Vec<(usize, CoreError)>,
 }
 
+impl StartPlan {
+    /// The same order in waves: each plugin is in a later wave than all that it needs.
+    pub fn waves(&self) -> Vec<Vec<usize>> {
+        let mut wave_of = vec![0; self.satisfied_by.len()];
+        let mut waves: Vec<Vec<usize>> = Vec::new();
+        for &at in &self.order {
+            let needs = self.satisfied_by[at].values();
+            let wave = needs.map(|needs| wave_of[*needs] + 1).max().unwrap_or(0);
+            wave_of[at] = wave;
+            waves.resize(waves.len().max(wave + 1), Vec::new());
+            waves[wave].push(at);
+        }
+        waves
+    }
+}
+
 /// Orders `nodes` by their dependencies. What cannot be satisfied, and what needs it, is refused; all
 /// others are in the order.
 pub fn start_plan(nodes: &[Node<'_>]) -> StartPlan {

@@ -1,17 +1,18 @@
 //! The two engines, and everything about them that is set rather than found out.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use plugin_contract::{Lane, production_features};
+use serde::{Deserialize, Serialize};
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy,
-    WasmBacktraceDetails,
+    Config, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, OptLevel,
+    PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
 };
 
-use crate::{CoreError, ticker};
+use crate::{CoreError, code, ticker};
 
 /// How the engines are set up. The defaults suit a machine with some gigabytes of memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EngineSettings {
     /// How often running guests are looked at: the grain of CPU time and deadlines. Default 10 ms.
@@ -23,10 +24,13 @@ pub struct EngineSettings {
     pub host_stack_bytes: usize,
     /// Address space and slots set aside for instances, for each of the two engines.
     pub pool: PoolSettings,
+    /// Where a guest that traps leaves its memory and stack, for debuggers. They hold all that the guest
+    /// knew, secrets included. At most 16 files, the oldest go first. Default: nowhere.
+    pub coredumps: Option<PathBuf>,
 }
 
 /// Slots for instances, in one engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PoolSettings {
     /// Instances at one time, of all plugins. Default 256.
@@ -45,13 +49,35 @@ impl Default for EngineSettings {
             wasm_stack_bytes: 512 << 10,
             host_stack_bytes: 1536 << 10,
             pool: PoolSettings::default(),
+            coredumps: None,
         }
     }
 }
 
 impl EngineSettings {
-    /// The engine's own form of these settings, for those who compile or measure elsewhere.
+    /// The engine's own form of these settings, for those who measure elsewhere.
     pub fn config(&self, lane: Lane) -> Config {
+        let mut config = self.compile_config(lane);
+        let pool = &self.pool;
+        let memory_bytes = (pool.memory_bytes as u64).min(pool.memory_reservation_bytes) as usize;
+        let mut allocation = PoolingAllocationConfig::new();
+        allocation
+            .total_component_instances(pool.instances)
+            // One component made by today's toolchains holds three core instances and two tables.
+            .total_core_instances(pool.instances * 8)
+            .total_tables(pool.instances * 8)
+            .total_memories(pool.memories())
+            .total_stacks(pool.instances)
+            .max_memory_size(memory_bytes.next_multiple_of(64 << 10))
+            .max_tables_per_module(4)
+            .table_elements(50_000);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(allocation));
+        config
+    }
+
+    /// The same without slots for instances: what compiles needs no address space, and its code runs in
+    /// an engine of [`EngineSettings::config`].
+    pub(crate) fn compile_config(&self, lane: Lane) -> Config {
         let mut config = Config::new();
         // Nothing by default, so that a new release of the engine brings no new surface.
         config.wasm_features(wasmtime::WasmFeatures::all(), false);
@@ -66,27 +92,17 @@ impl EngineSettings {
         #[cfg(not(windows))]
         config.native_unwind_info(false);
 
+        config.coredump_on_trap(self.coredumps.is_some());
         config.epoch_interruption(true);
         config.max_wasm_stack(self.wasm_stack_bytes);
         config.async_stack_size(self.wasm_stack_bytes + self.host_stack_bytes);
         // Stacks pass from one plugin's call to another's.
         config.async_stack_zeroing(true);
 
-        let pool = &self.pool;
-        config.memory_reservation(pool.memory_reservation_bytes);
-        let memory_bytes = (pool.memory_bytes as u64).min(pool.memory_reservation_bytes) as usize;
-        let mut allocation = PoolingAllocationConfig::new();
-        allocation
-            .total_component_instances(pool.instances)
-            // One component made by today's toolchains holds three core instances and two tables.
-            .total_core_instances(pool.instances * 8)
-            .total_tables(pool.instances * 8)
-            .total_memories(pool.memories())
-            .total_stacks(pool.instances)
-            .max_memory_size(memory_bytes.next_multiple_of(64 << 10))
-            .max_tables_per_module(4)
-            .table_elements(50_000);
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(allocation));
+        config.memory_reservation(self.pool.memory_reservation_bytes);
+        // The engine itself would take code of any release with the same first number.
+        let version = ModuleVersionStrategy::Custom(code::release());
+        config.module_version(version).expect("shorter than the 255 bytes that it may have");
         config
     }
 }

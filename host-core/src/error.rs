@@ -3,10 +3,11 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use plugin_contract::{ComponentError, Explain, ManifestError, PluginId, escape};
+use plugin_contract::{ComponentError, Digest, Explain, ManifestError, PluginId, escape};
 use semver::{Version, VersionReq};
 
 use crate::{Node, Operation};
@@ -249,6 +250,158 @@ pub enum CoreError {
         /// Which.
         plugin: PluginId,
     },
+    /// The embedder does not let it run. Nothing was compiled.
+    #[error("{0}")]
+    Denied(Box<dyn Explain + Send + Sync>),
+    /// What went wrong when it was started, told to all who waited for that.
+    #[error(transparent)]
+    Shared(Arc<CoreError>),
+    /// The plugin is known, and was unloaded. Nothing was called.
+    #[error("`{plugin}` is not loaded")]
+    NotLoaded {
+        /// Which.
+        plugin: PluginId,
+    },
+    /// The plugin says that it takes no calls for now. Nothing was called.
+    #[error("`{plugin}` is paused")]
+    Paused {
+        /// Which.
+        plugin: PluginId,
+    },
+    /// The plugin says that it is broken, or breaks on most calls. It is started anew.
+    #[error("`{plugin}` is not well")]
+    Unhealthy {
+        /// Which.
+        plugin: PluginId,
+    },
+    /// The plugin failed, and will be started again. Nothing was called.
+    #[error("`{plugin}` has failed and will be started again")]
+    Recovering {
+        /// Which.
+        plugin: PluginId,
+        /// When.
+        retry_after: Duration,
+        /// What went wrong.
+        source: Arc<CoreError>,
+    },
+    /// The plugin failed too often, and is left alone for a long while. Nothing was called.
+    #[error("`{plugin}` has failed again and again and is in quarantine")]
+    Quarantined {
+        /// Which.
+        plugin: PluginId,
+        /// When it will be tried once more.
+        retry_after: Duration,
+        /// What went wrong last.
+        source: Arc<CoreError>,
+    },
+    /// Most of the latest calls have broken the revision. Nothing was called.
+    #[error(
+        "`{plugin}` has broken on most of its latest calls, and is called no more for a moment"
+    )]
+    CircuitOpen {
+        /// Which.
+        plugin: PluginId,
+        /// When calls are tried again.
+        retry_after: Duration,
+    },
+    /// This very input has broken the revision before, several times. Nothing was called.
+    #[error("`{plugin}` has broken on this very input before")]
+    PoisonInput {
+        /// Which.
+        plugin: PluginId,
+        /// When that is forgotten.
+        retry_after: Duration,
+    },
+    /// Other plugins depend on this one. Nothing was changed.
+    #[error("`{plugin}` is needed by {}", by.join(", "))]
+    StillNeeded {
+        /// Which.
+        plugin: PluginId,
+        /// By which.
+        by: Vec<String>,
+    },
+    /// The caller went away before the call had ended. Seen in metrics alone.
+    #[error("the caller of `{plugin}` went away")]
+    Cancelled {
+        /// Which.
+        plugin: PluginId,
+    },
+    /// The revision answers no more calls: it was unloaded, or another has taken its place.
+    #[error("this revision of `{plugin}` was retired")]
+    Retired {
+        /// Which.
+        plugin: PluginId,
+    },
+    /// The plugin was still being compiled at the deadline for that. Its helper was killed.
+    #[error("`{plugin}` was not compiled within {} ms", deadline.as_millis())]
+    CompileDeadline {
+        /// Which.
+        plugin: PluginId,
+        /// How long it may take.
+        deadline: Duration,
+    },
+    /// The helper died of compiling the plugin: it ran out of memory, or was killed.
+    #[error("compiling `{plugin}` took more than it may: {how}")]
+    CompileExhausted {
+        /// Which.
+        plugin: PluginId,
+        /// How the helper ended, and what it said, escaped and cut.
+        how: String,
+    },
+    /// As many plugins wait to be compiled as may.
+    #[error("`{plugin}` cannot be compiled now: {waiting} others wait for that")]
+    CompilerBusy {
+        /// Which.
+        plugin: PluginId,
+        /// How many wait.
+        waiting: usize,
+    },
+    /// The program that compiles cannot be started, or is not what it should be. Nothing was compiled.
+    #[error("the program that compiles plugins does not work")]
+    CompilerUnavailable {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The component is not the one that was admitted. Nothing was compiled.
+    #[error("`{plugin}` is not what it was when it was admitted: {found}, and not {expected}")]
+    DigestChanged {
+        /// Which.
+        plugin: PluginId,
+        /// When it was admitted.
+        expected: Digest,
+        /// Now.
+        found: Digest,
+    },
+    /// No function of this name, or several. The plugin was not called.
+    #[error("`{plugin}` exports no single function `{function}`{}", offering(offered))]
+    NoSuchFunction {
+        /// Which.
+        plugin: PluginId,
+        /// What was asked for.
+        function: String,
+        /// What there is, or what the name may mean; at most eight.
+        offered: Vec<String>,
+    },
+    /// The arguments are not what the function takes. The plugin was not called.
+    #[error("the arguments for `{function}` of `{plugin}` do not fit: {problem}")]
+    InvalidArguments {
+        /// Which.
+        plugin: PluginId,
+        /// The function.
+        function: String,
+        /// Where, what was expected, and what was there instead.
+        problem: String,
+    },
+    /// The function takes or returns what cannot be written down. The plugin was not called.
+    #[error("`{function}` of `{plugin}` cannot be called by name: it takes or returns {what}")]
+    NotCallable {
+        /// Which.
+        plugin: PluginId,
+        /// The function.
+        function: String,
+        /// What: resources, streams, futures.
+        what: &'static str,
+    },
     /// The engine could not be set up.
     #[error("the engine could not be set up")]
     Engine(#[source] wasmtime::Error),
@@ -328,7 +481,73 @@ fn show(frames: &[GuestFrame]) -> String {
     })
 }
 
+fn offering(functions: &[String]) -> String {
+    match functions {
+        [] => ", nor any other".to_owned(),
+        functions => format!(", but {}", functions.join(", ")),
+    }
+}
+
 impl CoreError {
+    /// Whether the plugin broke: a trap, a deadline, a limit. Its instance is spent, and the next call is
+    /// no surer to succeed. Refusals, and a host that is busy, are no such thing.
+    pub fn is_breakage(&self) -> bool {
+        match self {
+            Self::Trap { .. }
+            | Self::GuestExit { .. }
+            | Self::MemoryExceeded { .. }
+            | Self::CpuTime { .. }
+            | Self::Deadline { .. }
+            | Self::TooMuchData { .. }
+            | Self::TooManyHandles { .. }
+            | Self::HostCall { .. }
+            | Self::Unhealthy { .. }
+            | Self::IdentityMismatch { .. }
+            | Self::Initialize { .. } => true,
+            Self::Shared(error) => error.is_breakage(),
+            _ => false,
+        }
+    }
+
+    /// Whether another revision, or nobody, might do better: the plugin broke, or could not be had.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Recovering { .. }
+            | Self::Quarantined { .. }
+            | Self::CircuitOpen { .. }
+            | Self::PoisonInput { .. }
+            | Self::Overloaded { .. }
+            | Self::HostExhausted { .. }
+            | Self::NotLoaded { .. } => true,
+            Self::Shared(error) => error.is_outage(),
+            error => error.is_breakage(),
+        }
+    }
+
+    /// Whether starting the plugin once more might end otherwise: what failed was the running guest or
+    /// the machine, not what the plugin is.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::IdentityMismatch { .. } => false,
+            Self::Shared(error) => error.may_pass(),
+            Self::Dependency { problem, .. } => *problem == DependencyProblem::Failed,
+            Self::HostExhausted { .. } | Self::Unreadable { .. } | Self::Overloaded { .. } => true,
+            error => error.is_breakage(),
+        }
+    }
+
+    /// When a call that was refused is worth another try, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Recovering { retry_after, .. }
+            | Self::Quarantined { retry_after, .. }
+            | Self::CircuitOpen { retry_after, .. }
+            | Self::PoisonInput { retry_after, .. } => Some(*retry_after),
+            Self::Shared(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     /// `node` cannot be started, since `needs` could not.
     pub fn dependency_failed(node: Node<'_>, needs: &PluginId) -> Self {
         Self::Dependency {
@@ -386,6 +605,26 @@ impl Explain for CoreError {
             Self::HostExhausted { .. } => "core/host-exhausted",
             Self::CannotInstantiate { .. } => "core/cannot-instantiate",
             Self::Spent { .. } => "core/instance-spent",
+            Self::Retired { .. } => "core/retired",
+            Self::Denied(error) => error.code(),
+            Self::Shared(error) => error.code(),
+            Self::NotLoaded { .. } => "core/not-loaded",
+            Self::Paused { .. } => "core/plugin-paused",
+            Self::Unhealthy { .. } => "core/plugin-unhealthy",
+            Self::Recovering { .. } => "core/plugin-recovering",
+            Self::Quarantined { .. } => "core/plugin-quarantined",
+            Self::CircuitOpen { .. } => "core/circuit-open",
+            Self::PoisonInput { .. } => "core/poison-input",
+            Self::StillNeeded { .. } => "core/still-needed",
+            Self::Cancelled { .. } => "core/cancelled",
+            Self::CompileDeadline { .. } => "core/compile-deadline",
+            Self::CompileExhausted { .. } => "core/compile-exhausted",
+            Self::CompilerBusy { .. } => "core/compiler-busy",
+            Self::CompilerUnavailable { .. } => "core/compiler-unavailable",
+            Self::DigestChanged { .. } => "core/changed-on-disk",
+            Self::NoSuchFunction { .. } => "core/no-such-function",
+            Self::InvalidArguments { .. } => "core/invalid-arguments",
+            Self::NotCallable { .. } => "core/not-callable",
             Self::Engine(_) => "core/engine",
         }
     }
@@ -456,6 +695,46 @@ impl Explain for CoreError {
                 "have the component ask for fewer or smaller memories and tables"
             }
             Self::Spent { .. } => "take a new instance",
+            Self::Retired { .. } => "call the revision that serves now",
+            Self::Denied(error) => error.remedy(),
+            Self::Shared(error) => error.remedy(),
+            Self::NotLoaded { .. } => "load the plugin again",
+            Self::Paused { .. } => {
+                "try again when the plugin has resumed; `plugin-host list` shows it"
+            }
+            Self::Unhealthy { .. } => "look into the plugin's own log for the reason",
+            Self::Recovering { .. } => {
+                "try again later; the cause is what has to be mended if it stays so"
+            }
+            Self::Quarantined { .. } => {
+                "mend what the cause names, then reload the plugin; it is tried again in any case"
+            }
+            Self::CircuitOpen { .. } => {
+                "try again later; the errors before this one say what breaks the plugin"
+            }
+            Self::PoisonInput { .. } => {
+                "change the input, or report it to the plugin's author; in time it is tried again"
+            }
+            Self::StillNeeded { .. } => "unload those that need it first",
+            Self::Cancelled { .. } => "nothing needs to be done",
+            Self::CompileDeadline { .. } => "split the plugin, or raise the compiler's `timeout`",
+            Self::CompileExhausted { .. } => {
+                "split the plugin, or raise the compiler's `memory_bytes_max`"
+            }
+            Self::CompilerBusy { .. } => "try again later, or raise the compiler's `waiting_max`",
+            Self::CompilerUnavailable { .. } => {
+                "see that the helper program is of the same release as the host, and may be started; restart the host after an upgrade"
+            }
+            Self::DigestChanged { .. } => {
+                "load the plugin again, so that it is admitted as it is now"
+            }
+            Self::NoSuchFunction { .. } => {
+                "take a name as the component exports it; `plugin-host inspect` lists them"
+            }
+            Self::InvalidArguments { .. } => "give the argument that is named the type it has",
+            Self::NotCallable { .. } => {
+                "have the plugin export a function for it that takes and returns plain values"
+            }
             Self::Engine(_) => "run `plugin-host doctor`, which checks what the engine needs",
         }
     }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use wasmtime::Store;
 
 use crate::{
-    Caller, CoreError, EventCall, Metadata, Operation, PluginStatus, Prepared, ProcessCall,
-    ProcessReply, StoreData,
+    Caller, CoreError, EventCall, FunctionCall, FunctionReply, Metadata, Operation, PluginStatus,
+    Prepared, ProcessCall, ProcessReply, StoreData,
     contract::{Bound, GuestCall, Refusal, shown},
     meter::CpuMeter,
     trap,
@@ -17,6 +17,7 @@ use crate::{
 /// How long a call may take: until when, and how much of each entry into the guest executing its code.
 #[derive(Debug, Clone, Copy)]
 pub struct CallBudget {
+    began: Instant,
     deadline: Instant,
     cpu_time: Duration,
 }
@@ -27,13 +28,18 @@ impl CallBudget {
         let now = Instant::now();
         // For ever is a day.
         let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(24 * 3600));
-        Self { deadline, cpu_time }
+        Self { began: now, deadline, cpu_time }
     }
 
     /// The same, over at `deadline` at the latest.
     #[must_use]
     pub fn until(self, deadline: Instant) -> Self {
         Self { deadline: self.deadline.min(deadline), ..self }
+    }
+
+    /// When the call began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
     }
 
     /// The moment the call must be over.
@@ -95,6 +101,16 @@ impl<T: StoreData> Instance<T> {
         self.spent
     }
 
+    /// Has it used no more.
+    pub(crate) fn spend(&mut self) {
+        self.spent = true;
+    }
+
+    /// Time that the last call spent executing guest code, in whole ticks of the engine.
+    pub fn cpu_time_used(&self) -> Duration {
+        self.meter.used()
+    }
+
     /// The data in its store.
     pub fn data(&self) -> &T {
         self.store.data()
@@ -110,7 +126,7 @@ impl<T: StoreData> Instance<T> {
     /// # Errors
     /// As for all calls.
     pub async fn metadata(&mut self, budget: &CallBudget) -> Result<Option<Metadata>, CoreError> {
-        self.run(Operation::Metadata, &Caller::default(), budget, |store, bound| {
+        self.run(Operation::Metadata, &Caller::default(), budget, &mut (), |store, bound, ()| {
             Some(bound.lifecycle.as_deref()?.metadata(store))
         })
         .await
@@ -122,13 +138,17 @@ impl<T: StoreData> Instance<T> {
     /// `core/initialize-failed` with the plugin's reason; else as for all calls.
     pub async fn initialize(
         &mut self,
-        config: Vec<(String, String)>,
+        config: &[(String, String)],
         budget: &CallBudget,
     ) -> Result<(), CoreError> {
         let answer = self
-            .run(Operation::Initialize, &Caller::default(), budget, |store, bound| {
-                Some(bound.lifecycle.as_deref()?.initialize(store, config))
-            })
+            .run(
+                Operation::Initialize,
+                &Caller::default(),
+                budget,
+                &mut &*config,
+                |store, bound, config| Some(bound.lifecycle.as_deref()?.initialize(store, config)),
+            )
             .await?;
         match answer {
             None | Some(Ok(())) => Ok(()),
@@ -148,7 +168,7 @@ impl<T: StoreData> Instance<T> {
     /// `core/plugin-refused` with the plugin's reason; else as for all calls.
     pub async fn shutdown(&mut self, budget: &CallBudget) -> Result<(), CoreError> {
         let answer = self
-            .run(Operation::Shutdown, &Caller::default(), budget, |store, bound| {
+            .run(Operation::Shutdown, &Caller::default(), budget, &mut (), |store, bound, ()| {
                 Some(bound.lifecycle.as_deref()?.shutdown(store))
             })
             .await;
@@ -163,25 +183,26 @@ impl<T: StoreData> Instance<T> {
     /// # Errors
     /// As for all calls.
     pub async fn status(&mut self, budget: &CallBudget) -> Result<Option<PluginStatus>, CoreError> {
-        self.run(Operation::Status, &Caller::default(), budget, |store, bound| {
+        self.run(Operation::Status, &Caller::default(), budget, &mut (), |store, bound, ()| {
             bound.lifecycle.as_deref()?.status(store)
         })
         .await
     }
 
-    /// Turns one input into one output, in whichever contract version the plugin speaks.
+    /// Turns one input into one output, in whichever contract version the plugin speaks. The guest is lent
+    /// the call: afterwards it is whole again, unless this future was dropped.
     ///
     /// # Errors
     /// `core/plugin-refused`, `core/input-not-text`: the instance can be used again.
     /// `core/not-offered`. Else as for all calls: it is spent.
     pub async fn process(
         &mut self,
-        call: ProcessCall,
+        call: &mut ProcessCall,
         budget: &CallBudget,
     ) -> Result<ProcessReply, CoreError> {
         let caller = call.caller();
         let answer = self
-            .run(Operation::Process, &caller, budget, |store, bound| {
+            .run(Operation::Process, &caller, budget, call, |store, bound, call| {
                 Some(bound.processor.as_deref()?.process(store, call))
             })
             .await?;
@@ -194,12 +215,12 @@ impl<T: StoreData> Instance<T> {
     /// As for [`Instance::process`].
     pub async fn validate(
         &mut self,
-        call: ProcessCall,
+        call: &mut ProcessCall,
         budget: &CallBudget,
     ) -> Result<bool, CoreError> {
         let caller = call.caller();
         let answer = self
-            .run(Operation::Validate, &caller, budget, |store, bound| {
+            .run(Operation::Validate, &caller, budget, call, |store, bound, call| {
                 bound.processor.as_deref()?.validate(store, call)
             })
             .await?;
@@ -215,9 +236,13 @@ impl<T: StoreData> Instance<T> {
         budget: &CallBudget,
     ) -> Result<Vec<String>, CoreError> {
         let answer = self
-            .run(Operation::SupportedEvents, &Caller::default(), budget, |store, bound| {
-                Some(bound.events.as_deref()?.supported(store))
-            })
+            .run(
+                Operation::SupportedEvents,
+                &Caller::default(),
+                budget,
+                &mut (),
+                |store, bound, ()| Some(bound.events.as_deref()?.supported(store)),
+            )
             .await?;
         self.answer(Operation::SupportedEvents, answer.map(Ok))
     }
@@ -229,31 +254,52 @@ impl<T: StoreData> Instance<T> {
     pub async fn on_event(
         &mut self,
         caller: &Caller,
-        event: EventCall,
+        event: &EventCall,
         budget: &CallBudget,
     ) -> Result<(), CoreError> {
         let answer = self
-            .run(Operation::OnEvent, caller, budget, |store, bound| {
+            .run(Operation::OnEvent, caller, budget, &mut &*event, |store, bound, event| {
                 Some(bound.events.as_deref()?.on_event(store, event))
             })
             .await?;
         self.answer(Operation::OnEvent, answer)
     }
 
-    /// Runs one call on the guest: the only way into it. `None` if the guest does not offer it.
-    async fn run<R>(
+    /// Calls an exported function by its name, with arguments as text or as JSON.
+    ///
+    /// # Errors
+    /// `core/no-such-function`, `core/not-callable`, `core/invalid-arguments`: the guest was not called.
+    /// Else as for all calls.
+    pub async fn call(
+        &mut self,
+        caller: &Caller,
+        call: &FunctionCall,
+        budget: &CallBudget,
+    ) -> Result<FunctionReply, CoreError> {
+        let mut asked = self.prepared.dynamic().ask(self.plugin(), call)?;
+        let answer = self
+            .run(Operation::Call, caller, budget, &mut asked, |store, bound, asked| {
+                Some(asked.call(store, &bound.raw))
+            })
+            .await?;
+        Ok(asked.reply(answer.flatten()))
+    }
+
+    /// Runs one call with `args` on the guest: the only way into it. `None` if the guest does not offer it.
+    async fn run<A, R>(
         &mut self,
         operation: Operation,
         caller: &Caller,
         budget: &CallBudget,
-        call: impl for<'a> FnOnce(&'a mut Store<T>, &'a Bound<T>) -> Option<GuestCall<'a, R>>,
+        args: &mut A,
+        call: impl for<'a> FnOnce(&'a mut Store<T>, &'a Bound<T>, &'a mut A) -> Option<GuestCall<'a, R>>,
     ) -> Result<Option<R>, CoreError> {
         if self.spent {
             return Err(CoreError::Spent { plugin: self.plugin().clone() });
         }
         self.store.data_mut().begin_call(caller);
         self.meter.arm(&mut self.store, budget.cpu_time);
-        let Some(call) = call(&mut self.store, &self.bound) else {
+        let Some(call) = call(&mut self.store, &self.bound, args) else {
             return Ok(None);
         };
         // Spent until the call has ended: a caller who goes away leaves the guest in the middle of it.
@@ -264,6 +310,10 @@ impl<T: StoreData> Instance<T> {
                 Ok(Some(answer))
             }
             Ok(Err(error)) => {
+                if let Some(coredumps) = self.prepared.coredumps() {
+                    let version = self.prepared.version();
+                    coredumps.keep(self.prepared.plugin(), version, &error, &mut self.store);
+                }
                 Err(trap::explain(self.plugin(), operation, error, self.store.data()))
             }
             Err(_) => Err(CoreError::Deadline { plugin: self.plugin().clone(), operation }),

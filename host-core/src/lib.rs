@@ -26,18 +26,20 @@
 //! async fn shout(bytes: Vec<u8>) -> Result<Vec<u8>, host_core::CoreError> {
 //!     let runtime = Runtime::<Unlimited>::builder(EngineSettings::default()).build()?;
 //!     let artifact = admit(bytes, None, &Admission::default())?;
-//!     let plugin = runtime.prepare(&artifact, &Imports::none())?;
+//!     let plugin = runtime.prepare(&artifact, &Imports::none()).await?;
 //!     let budget = CallBudget::new(Duration::from_secs(5), Duration::from_secs(1));
 //!     let mut instance = plugin.start(Unlimited::default(), &[], &budget).await?;
-//!     let call = ProcessCall::new(b"hello".to_vec(), "text/plain");
-//!     Ok(instance.process(call, &budget).await?.output)
+//!     let mut call = ProcessCall::new(b"hello".to_vec(), "text/plain");
+//!     Ok(instance.process(&mut call, &budget).await?.output)
 //! }
 //! ```
 #![warn(missing_docs)]
 
 mod admission;
+mod batch;
 mod code;
 mod contract;
+mod coredump;
 mod dependencies;
 mod discover;
 mod dynamic;
@@ -48,22 +50,41 @@ mod instance;
 mod link;
 mod meter;
 mod metrics;
+mod peer;
+mod plugin;
 mod pool;
 mod prepared;
+mod registry;
 mod runtime;
+mod terms;
 mod ticker;
 mod trap;
 
-pub use admission::{Admission, Artifact, admit};
+pub use admission::{Admission, Artifact, Description, admit};
+pub use batch::{Batch, BatchControl, BatchItem};
+pub use code::{
+    CacheSettings, CodeMetrics, CodeSettings, CompilerSettings, HelperProgram, compile_helper,
+};
 pub use contract::{
-    EventCall, Imports, Metadata, Operation, PluginApi, PluginStatus, ProcessCall, ProcessReply,
+    Degraded, EventCall, Imports, Metadata, Operation, PluginApi, PluginStatus, ProcessCall,
+    ProcessReply,
 };
 pub use dependencies::{Node, StartPlan, start_plan};
 pub use discover::{Found, discover, read_artifact, read_file};
+pub use dynamic::{FunctionCall, FunctionInfo, FunctionReply, JsonCall};
 pub use engine::{EngineSettings, PoolSettings};
 pub use error::{CoreError, DependencyProblem, GuestFrame, TrapKind};
+pub use guard::{
+    breaker::{BreakerConfig, BreakerState},
+    poison::PoisonConfig,
+};
 pub use instance::{CallBudget, Instance};
+pub use metrics::{LatencySnapshot, MetricsSnapshot};
+pub use plugin::{HealthSettings, Plugin, PluginState};
+pub use plugin_contract::Isolation;
 pub use pool::{Lease, Pool, PoolConfig, PoolStatus};
 pub use prepared::Prepared;
+pub use registry::{Loaded, Refused, Registry, RegistrySettings};
 pub use runtime::{Caller, MemoryRefused, Runtime, RuntimeBuilder, StoreData};
+pub use terms::{Embedder, OnFailure, Terms};
 pub use wasmtime;

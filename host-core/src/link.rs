@@ -1,49 +1,43 @@
-//! Compiling and linking one plugin, and saying why it did not work.
+//! Linking one plugin, and saying why it did not work.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
-use plugin_contract::{ComponentInfo, Extern, PluginId, escape};
+use plugin_contract::{Extern, escape};
 use wasmtime::component::{Component, Linker};
 
 use crate::{
-    Artifact, CoreError, Imports, Prepared, StoreData,
+    CoreError, Description, Imports, Prepared, StoreData,
     contract::{Exports, plugin_api},
+    runtime::Shared,
 };
 
-/// `offered` are the interfaces in `linker`, by package and name.
-pub(crate) fn prepare<T: StoreData>(
+pub(crate) fn link<T: StoreData>(
     linker: &Linker<T>,
-    offered: &[String],
-    tick: Duration,
-    artifact: &Artifact,
+    plugin: &Arc<Description>,
+    component: &Component,
     imports: &Imports,
+    shared: &Arc<Shared<T>>,
 ) -> Result<Prepared<T>, CoreError> {
-    let plugin = artifact.manifest.plugin.name.clone();
-    // Compiling is the expensive part: refuse before it what cannot be linked after it.
-    check_imports(&plugin, &artifact.info, offered, imports)?;
-
-    let component = Component::from_binary(linker.engine(), &artifact.bytes)
-        .map_err(|source| CoreError::Compile { plugin: plugin.clone(), source })?;
     let mut linker = Cow::Borrowed(linker);
     if let Some(inner) = &imports.plugin_api {
         plugin_api::link(linker.to_mut(), inner.clone()).map_err(CoreError::Engine)?;
     }
     // Linking is the truth about fit; names and versions only explain a refusal.
     let mismatch = |problem: &str| {
-        let (plugin, problem) = (plugin.clone(), problem.to_owned());
+        let (plugin, problem) = (plugin.name().clone(), problem.to_owned());
         |source| CoreError::ContractMismatch { plugin, problem, source: Some(source) }
     };
     let pre = linker
-        .instantiate_pre(&component)
+        .instantiate_pre(component)
         .map_err(mismatch("an import has another version or shape than what this host offers"))?;
-    let exports = Exports::find(&pre, &artifact.info)
+    let exports = Exports::find(&pre, &plugin.info)
         .map_err(mismatch("an exported interface lacks a function"))?;
-    Ok(Prepared::new(artifact, pre, exports, tick))
+    Ok(Prepared::new(plugin.clone(), pre, exports, shared.clone()))
 }
 
-fn check_imports(
-    plugin: &PluginId,
-    info: &ComponentInfo,
+/// `offered` are the interfaces of the linkers, by package and name.
+pub(crate) fn check_imports(
+    plugin: &Description,
     offered: &[String],
     imports: &Imports,
 ) -> Result<(), CoreError> {
@@ -54,9 +48,7 @@ fn check_imports(
         }
         None => false,
     };
-    let unknown: Vec<String> = info
-        .imports
-        .iter()
+    let unknown: Vec<String> = (plugin.info.imports.iter())
         .filter(|import| !is_offered(import))
         .map(|import| format!("`{}`", escape(&import.name, 200)))
         .take(20)
@@ -64,6 +56,6 @@ fn check_imports(
     if unknown.is_empty() {
         Ok(())
     } else {
-        Err(CoreError::UnknownImport { plugin: plugin.clone(), imports: unknown })
+        Err(CoreError::UnknownImport { plugin: plugin.name().clone(), imports: unknown })
     }
 }

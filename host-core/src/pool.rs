@@ -1,43 +1,39 @@
 //! Warm instances of one plugin, one call at a time each.
+//!
+//! A call takes a permit, then an instance that waits for work, or a new one. What it leaves behind
+//! decides what becomes of the instance: back to those who wait, or retired. Permits travel with
+//! instances to their very end, so there are never more instances than permits.
+//! Not here: whether a plugin should be called at all (`plugin`).
+
+mod config;
+mod crowd;
+mod reaper;
 
 use std::{
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use futures::{StreamExt, stream::FuturesUnordered};
+use plugin_contract::{Explain as _, Isolation};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::{CallBudget, CoreError, Instance, Prepared, StoreData};
 
-/// How many instances a plugin may have, and how many calls may wait for one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolConfig {
-    /// Instances at one time, idle ones included.
-    pub instances_max: u32,
-    /// Calls that wait for an instance; one more is refused. Default 64.
-    pub waiting_max: u32,
-}
+pub use config::{PoolConfig, PoolStatus};
+pub(crate) use crowd::Crowd;
+pub(crate) use reaper::Reaper;
 
-impl PoolConfig {
-    /// A pool of at most `instances_max` instances.
-    pub fn new(instances_max: u32) -> Self {
-        Self { instances_max, waiting_max: 64 }
-    }
-}
-
-/// How busy a pool is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolStatus {
-    /// Instances that work on a call.
-    pub busy: u32,
-    /// Instances that wait for one.
-    pub idle: u32,
-    /// Calls that wait for an instance.
-    pub waiting: u32,
-}
+/// Longest time for an instance to shut down when it is retired.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
 
 /// The instances of one revision. Cheap to clone.
 pub struct Pool<T: 'static> {
@@ -50,15 +46,29 @@ impl<T> Clone for Pool<T> {
     }
 }
 
-struct Inner<T: 'static> {
+pub(crate) struct Inner<T: 'static> {
     prepared: Prepared<T>,
     data: Box<dyn Fn() -> T + Send + Sync>,
     config: PoolConfig,
-    /// One permit for each instance that may exist.
+    /// One permit for each instance that may exist. Gives permits in the order they were asked for.
     permits: Arc<Semaphore>,
     waiting: AtomicU32,
     /// The last one back is the first to go out: its memory is still in the caches.
-    idle: Mutex<Vec<Instance<T>>>,
+    idle: Mutex<Vec<Idle<T>>>,
+    started: AtomicU64,
+    retired: AtomicU64,
+}
+
+/// An instance, and for how much longer it may be used.
+struct Worker<T: 'static> {
+    instance: Instance<T>,
+    calls_left: u64,
+    retire_at: Instant,
+}
+
+struct Idle<T: 'static> {
+    worker: Worker<T>,
+    since: Instant,
 }
 
 impl<T: StoreData> Pool<T> {
@@ -69,15 +79,18 @@ impl<T: StoreData> Pool<T> {
         data: impl Fn() -> T + Send + Sync + 'static,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(config.instances_max as usize));
-        let inner = Inner {
+        let inner = Arc::new(Inner {
             prepared,
             data: Box::new(data),
             config,
             permits,
             waiting: AtomicU32::new(0),
             idle: Mutex::default(),
-        };
-        Self { inner: Arc::new(inner) }
+            started: AtomicU64::new(0),
+            retired: AtomicU64::new(0),
+        });
+        inner.prepared.crowd().join(&inner);
+        Self { inner }
     }
 
     /// The plugin whose instances these are.
@@ -86,29 +99,32 @@ impl<T: StoreData> Pool<T> {
     }
 
     /// An instance for one call: a warm one, or a new one that has initialised. Waits its turn if
-    /// all are busy, until the deadline of `budget`.
+    /// all are busy, until the deadline of `budget`; turns come in the order of asking.
     ///
     /// # Errors
-    /// `core/overloaded` if too many wait already, or none came free in time; those of
+    /// `core/overloaded` if too many wait already, or none came free in time; `core/retired`; those of
     /// [`Prepared::start`] if a new one could not be made.
     pub async fn lease(&self, budget: &CallBudget) -> Result<Lease<T>, CoreError> {
         let permit = self.permit(budget).await?;
-        let warm = self.idle().pop();
-        let instance = match warm {
-            Some(instance) => instance,
-            None => {
-                let data = (self.inner.data)();
-                let config = &self.inner.prepared.manifest().config;
-                let config: Vec<_> = config.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-                self.inner.prepared.start(data, &config, budget).await?
-            }
+        let warm = self.inner.idle().pop();
+        let worker = match warm {
+            Some(idle) => idle.worker,
+            None => self.start(budget).await?,
         };
-        Ok(Lease { instance: Some(instance), pool: self.clone(), _permit: permit })
+        Ok(Lease { worker: Some(worker), permit: Some(permit), pool: self.clone() })
+    }
+
+    /// An instance that waits for work, if there is one. Starts none and waits for none.
+    pub(crate) fn lease_idle(&self) -> Option<Lease<T>> {
+        let permit = self.inner.permits.clone().try_acquire_owned().ok()?;
+        let idle = self.inner.idle().pop()?;
+        Some(Lease { worker: Some(idle.worker), permit: Some(permit), pool: self.clone() })
     }
 
     async fn permit(&self, budget: &CallBudget) -> Result<OwnedSemaphorePermit, CoreError> {
+        let plugin = || self.inner.prepared.plugin().clone();
         let overloaded = || CoreError::Overloaded {
-            plugin: self.inner.prepared.plugin().clone(),
+            plugin: plugin(),
             instances: self.inner.config.instances_max,
         };
         let permits = &self.inner.permits;
@@ -120,29 +136,155 @@ impl<T: StoreData> Pool<T> {
         };
         match tokio::time::timeout_at(budget.deadline(), permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
-            // The semaphore is never closed, so this is the deadline.
-            _ => Err(overloaded()),
+            Ok(Err(_closed)) => Err(CoreError::Retired { plugin: plugin() }),
+            Err(_) => Err(overloaded()),
         }
     }
 
-    /// Takes out all idle instances, so that the caller can shut them down.
-    pub fn take_idle(&self) -> Vec<Instance<T>> {
-        std::mem::take(&mut *self.idle())
+    async fn start(&self, budget: &CallBudget) -> Result<Worker<T>, CoreError> {
+        let inner = &self.inner;
+        let manifest = inner.prepared.manifest();
+        let config: Vec<_> = manifest.config.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let start = || inner.prepared.start((inner.data)(), &config, budget);
+        let instance = match start().await {
+            // Others may hold room that they do not need.
+            Err(CoreError::HostExhausted { .. }) if inner.prepared.crowd().make_room() > 0 => {
+                start().await?
+            }
+            other => other?,
+        };
+        inner.started.fetch_add(1, Ordering::Relaxed);
+        let config = &inner.config;
+        Ok(Worker {
+            instance,
+            calls_left: config.spread(config.calls_max),
+            retire_at: Instant::now()
+                + Duration::from_secs(config.spread(config.age_max.as_secs())),
+        })
+    }
+
+    /// Takes no further calls. Waits for those that were here first, then lets idle instances shut down;
+    /// all of it until `deadline`. Returns the number of calls that are still under way then; their
+    /// instances end with them.
+    pub async fn retire(&self, deadline: Instant) -> u32 {
+        let inner = &self.inner;
+        let all = inner.permits.clone().acquire_many_owned(inner.config.instances_max);
+        let permits = tokio::time::timeout_at(deadline, all).await;
+        inner.permits.close();
+        let left = match &permits {
+            Ok(_) => 0,
+            Err(_) => self.status().busy,
+        };
+        let idle = std::mem::take(&mut *inner.idle());
+        let shutdown = idle.into_iter().map(|idle| inner.shutdown(idle.worker, deadline, None));
+        shutdown.collect::<FuturesUnordered<_>>().collect::<()>().await;
+        left
     }
 
     /// How busy it is.
     pub fn status(&self) -> PoolStatus {
-        let free = self.inner.permits.available_permits() as u32;
+        self.inner.status()
+    }
+}
+
+impl<T: StoreData> Inner<T> {
+    fn status(&self) -> PoolStatus {
+        let free = self.permits.available_permits() as u32;
         PoolStatus {
-            busy: self.inner.config.instances_max.saturating_sub(free),
+            busy: self.config.instances_max.saturating_sub(free),
             idle: self.idle().len() as u32,
-            waiting: self.inner.waiting.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            started: self.started.load(Ordering::Relaxed),
+            retired: self.retired.load(Ordering::Relaxed),
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Instance<T>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle<T>>> {
         // Nothing panics while it holds the lock.
-        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Retires what has been idle for too long, or is too old. Those that must stay warm stay.
+    fn sweep(self: &Arc<Self>, now: Instant) {
+        let config = &self.config;
+        loop {
+            // The permit first: an instance on its way out counts until it is gone.
+            let Ok(permit) = self.permits.clone().try_acquire_owned() else { return };
+            let worker = {
+                let mut idle = self.idle();
+                let spare = idle.len() > config.warm_min as usize;
+                let past = |idle: &Idle<T>| {
+                    idle.worker.retire_at <= now || (spare && idle.since + config.idle_max <= now)
+                };
+                // The first has been idle for longest.
+                let Some(at) = idle.iter().position(past) else { return };
+                idle.remove(at).worker
+            };
+            self.goodbye(worker, permit);
+        }
+    }
+
+    /// Drops half of the idle instances, at once and without their leave. Returns how many.
+    fn make_room(&self) -> usize {
+        let mut idle = self.idle();
+        let count = idle.len().div_ceil(2);
+        let out: Vec<_> = idle.drain(..count).collect();
+        drop(idle);
+        self.retired.fetch_add(count as u64, Ordering::Relaxed);
+        out.len()
+    }
+
+    /// Takes an instance back after a call that was over at `now`.
+    fn take_back(
+        self: &Arc<Self>,
+        mut worker: Worker<T>,
+        permit: OwnedSemaphorePermit,
+        now: Instant,
+    ) {
+        worker.calls_left = worker.calls_left.saturating_sub(1);
+        if worker.instance.is_spent() {
+            self.bury(worker, permit);
+        } else if self.config.isolation == Isolation::PerCall {
+            // In this order: the permit comes free after the instance.
+            drop(worker);
+            drop(permit);
+            self.retired.fetch_add(1, Ordering::Relaxed);
+        } else if worker.calls_left == 0 || worker.retire_at <= now || self.permits.is_closed() {
+            self.goodbye(worker, permit);
+        } else {
+            self.idle().push(Idle { worker, since: now });
+        }
+    }
+
+    /// Retires an instance in good order, in the background.
+    fn goodbye(self: &Arc<Self>, worker: Worker<T>, permit: OwnedSemaphorePermit) {
+        let Ok(handle) = Handle::try_current() else { return self.bury(worker, permit) };
+        let inner = self.clone();
+        handle.spawn(async move {
+            let deadline = Instant::now() + SHUTDOWN_MAX;
+            inner.shutdown(worker, deadline, Some(permit)).await;
+        });
+    }
+
+    async fn shutdown(
+        &self,
+        mut worker: Worker<T>,
+        deadline: Instant,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let budget = CallBudget::new(SHUTDOWN_MAX, SHUTDOWN_MAX).until(deadline);
+        if let Err(error) = worker.instance.shutdown(&budget).await {
+            let plugin = self.prepared.plugin();
+            tracing::warn!(%plugin, code = error.code(), "an instance did not shut down well");
+        }
+        self.retired.fetch_add(1, Ordering::Relaxed);
+        self.prepared.reaper().bury((worker, permit));
+    }
+
+    /// Drops an instance where it holds up nobody; its permit comes free after it.
+    fn bury(&self, worker: Worker<T>, permit: OwnedSemaphorePermit) {
+        self.retired.fetch_add(1, Ordering::Relaxed);
+        self.prepared.reaper().bury((worker, permit));
     }
 }
 
@@ -166,29 +308,41 @@ impl Drop for Waiting<'_> {
 
 /// An instance, for as long as one call needs it. Goes back to its pool when dropped, unless spent.
 pub struct Lease<T: StoreData> {
-    instance: Option<Instance<T>>,
+    worker: Option<Worker<T>>,
+    permit: Option<OwnedSemaphorePermit>,
     pool: Pool<T>,
-    /// Given back after the instance, so that there are never more instances than permits.
-    _permit: OwnedSemaphorePermit,
+}
+
+impl<T: StoreData> Lease<T> {
+    /// Gives the instance back. `now` is when its call was over.
+    pub fn release(mut self, now: Instant) {
+        self.give_back(now);
+    }
+
+    fn give_back(&mut self, now: Instant) {
+        if let (Some(worker), Some(permit)) = (self.worker.take(), self.permit.take()) {
+            self.pool.inner.take_back(worker, permit, now);
+        }
+    }
 }
 
 impl<T: StoreData> Deref for Lease<T> {
     type Target = Instance<T>;
     fn deref(&self) -> &Instance<T> {
-        self.instance.as_ref().expect("taken only when dropped")
+        &self.worker.as_ref().expect("taken only when given back").instance
     }
 }
 
 impl<T: StoreData> DerefMut for Lease<T> {
     fn deref_mut(&mut self) -> &mut Instance<T> {
-        self.instance.as_mut().expect("taken only when dropped")
+        &mut self.worker.as_mut().expect("taken only when given back").instance
     }
 }
 
 impl<T: StoreData> Drop for Lease<T> {
     fn drop(&mut self) {
-        if let Some(instance) = self.instance.take().filter(|instance| !instance.is_spent()) {
-            self.pool.idle().push(instance);
+        if self.worker.is_some() {
+            self.give_back(Instant::now());
         }
     }
 }

@@ -1,14 +1,19 @@
 //! A plugin that is compiled and linked, ready for any number of instances.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::{Arc, OnceLock};
 
 use plugin_contract::{ComponentInfo, Manifest, PluginId, World, escape};
 use semver::Version;
 use wasmtime::{Engine, Store, component::InstancePre};
 
 use crate::{
-    Artifact, CallBudget, CoreError, Instance, Operation, StoreData, contract::Exports,
+    CallBudget, CoreError, Description, FunctionInfo, Instance, Operation, StoreData,
+    contract::{self, Exports},
+    coredump::Coredumps,
+    dynamic::Functions,
     meter::CpuMeter,
+    pool::{Crowd, Reaper},
+    runtime::Shared,
 };
 
 /// One revision of a plugin, compiled and linked. Cheap to clone; the machine code goes with the
@@ -24,60 +29,52 @@ impl<T> Clone for Prepared<T> {
 }
 
 struct Inner<T: 'static> {
-    manifest: Manifest,
-    info: ComponentInfo,
-    world: World,
+    plugin: Arc<Description>,
     pre: InstancePre<T>,
     exports: Exports,
-    tick: Duration,
+    functions: OnceLock<Functions>,
+    shared: Arc<Shared<T>>,
 }
 
 impl<T: StoreData> Prepared<T> {
     pub(crate) fn new(
-        artifact: &Artifact,
+        plugin: Arc<Description>,
         pre: InstancePre<T>,
         exports: Exports,
-        tick: Duration,
+        shared: Arc<Shared<T>>,
     ) -> Self {
-        let inner = Inner {
-            manifest: artifact.manifest.clone(),
-            info: artifact.info.clone(),
-            world: artifact.world,
-            pre,
-            exports,
-            tick,
-        };
-        Self { inner: Arc::new(inner) }
+        let functions = OnceLock::new();
+        Self { inner: Arc::new(Inner { plugin, pre, exports, functions, shared }) }
     }
 
     /// The plugin's name.
     pub fn plugin(&self) -> &PluginId {
-        &self.inner.manifest.plugin.name
+        self.inner.plugin.name()
     }
 
     /// Its version.
     pub fn version(&self) -> &Version {
-        &self.inner.manifest.plugin.version
+        self.inner.plugin.version()
     }
 
     /// Its manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.inner.manifest
+        &self.inner.plugin.manifest
     }
 
     /// What its bytes told.
     pub fn info(&self) -> &ComponentInfo {
-        &self.inner.info
+        &self.inner.plugin.info
     }
 
-    /// Its world.
-    pub fn world(&self) -> World {
-        self.inner.world
+    /// Its world; `None` if it is none of this contract's.
+    pub fn world(&self) -> Option<World> {
+        self.inner.plugin.world
     }
 
     /// Whether it offers `operation`.
     pub fn offers(&self, operation: Operation) -> bool {
-        self.inner.exports.offer(operation)
+        contract::offers(&self.inner.plugin.info, operation)
     }
 
     /// Makes an instance, in a store of its own that holds `data`. Start functions run within `budget`.
@@ -94,7 +91,7 @@ impl<T: StoreData> Prepared<T> {
             .map_err(|source| CoreError::HostExhausted { plugin: self.plugin().clone(), source })?;
         store.limiter(T::limiter);
         T::configure(&mut store);
-        let meter = CpuMeter::install(&mut store, self.inner.tick);
+        let meter = CpuMeter::install(&mut store, self.inner.shared.engines.tick());
         Instance::start(self.clone(), store, meter, budget).await
     }
 
@@ -119,8 +116,18 @@ impl<T: StoreData> Prepared<T> {
                 says: escape(&format!("{} {}", says.name, says.version), 200),
             });
         }
-        instance.initialize(config.to_vec(), budget).await?;
+        instance.initialize(config, budget).await?;
         Ok(instance)
+    }
+
+    /// The functions it exports, those of its world included.
+    pub fn functions(&self) -> Vec<FunctionInfo> {
+        self.dynamic().list()
+    }
+
+    pub(crate) fn dynamic(&self) -> &Functions {
+        // Found when the first call by name needs them: most plugins are never called so.
+        self.inner.functions.get_or_init(|| Functions::find(self.inner.pre.component()))
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<T> {
@@ -129,6 +136,18 @@ impl<T: StoreData> Prepared<T> {
 
     pub(crate) fn exports(&self) -> &Exports {
         &self.inner.exports
+    }
+
+    pub(crate) fn crowd(&self) -> &Crowd<T> {
+        &self.inner.shared.pools
+    }
+
+    pub(crate) fn reaper(&self) -> &Reaper {
+        &self.inner.shared.reaper
+    }
+
+    pub(crate) fn coredumps(&self) -> Option<&Coredumps> {
+        self.inner.shared.coredumps.as_ref()
     }
 
     fn engine(&self) -> &Engine {

@@ -5,7 +5,14 @@ use std::sync::Arc;
 use plugin_contract::Lane;
 use wasmtime::{ResourceLimiter, Store, component::Linker};
 
-use crate::{Artifact, CoreError, EngineSettings, Imports, Prepared, engine::Engines, link};
+use crate::{
+    Artifact, CodeMetrics, CodeSettings, CoreError, Description, EngineSettings, Imports, Prepared,
+    code::Code,
+    coredump::Coredumps,
+    engine::Engines,
+    link,
+    pool::{Crowd, Reaper},
+};
 
 /// On whose behalf a guest works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +74,8 @@ pub trait StoreData: Send + Sized + 'static {
 
 /// Compiles, links and runs plugins. Cheap to clone; all clones share two engines.
 pub struct Runtime<T: 'static> {
-    engines: Engines,
+    shared: Arc<Shared<T>>,
+    code: Code,
     linkers: Arc<Linkers<T>>,
     /// The interfaces in both linkers, by package and name.
     offered: Arc<[String]>,
@@ -76,11 +84,20 @@ pub struct Runtime<T: 'static> {
 impl<T> Clone for Runtime<T> {
     fn clone(&self) -> Self {
         Self {
-            engines: self.engines.clone(),
+            shared: self.shared.clone(),
+            code: self.code.clone(),
             linkers: self.linkers.clone(),
             offered: self.offered.clone(),
         }
     }
+}
+
+/// What the instances of all plugins have in common.
+pub(crate) struct Shared<T: 'static> {
+    pub(crate) engines: Engines,
+    pub(crate) pools: Crowd<T>,
+    pub(crate) reaper: Reaper,
+    pub(crate) coredumps: Option<Coredumps>,
 }
 
 /// One for each engine.
@@ -95,6 +112,7 @@ type Link<T> = Box<dyn Fn(&mut Linker<T>) -> wasmtime::Result<()>>;
 /// Configures a [`Runtime`]; see [`Runtime::builder`].
 pub struct RuntimeBuilder<T: 'static> {
     settings: EngineSettings,
+    code: CodeSettings,
     links: Vec<Link<T>>,
     offered: Vec<String>,
 }
@@ -102,7 +120,12 @@ pub struct RuntimeBuilder<T: 'static> {
 impl<T: StoreData> Runtime<T> {
     /// A runtime that offers guests nothing yet.
     pub fn builder(settings: EngineSettings) -> RuntimeBuilder<T> {
-        RuntimeBuilder { settings, links: Vec::new(), offered: Vec::new() }
+        RuntimeBuilder {
+            settings,
+            code: CodeSettings::default(),
+            links: Vec::new(),
+            offered: Vec::new(),
+        }
     }
 
     /// The interfaces that guests may import, by package and name.
@@ -110,21 +133,45 @@ impl<T: StoreData> Runtime<T> {
         &self.offered
     }
 
-    /// Compiles and links what was admitted. Takes as long as compiling takes, on all cores: call it
-    /// where blocking is allowed.
+    /// Compiles and links what was admitted. Code that was compiled before is found again, where a cache
+    /// was set up. Nothing here blocks the executor.
     ///
     /// # Errors
-    /// `core/compile-failed`, `core/unknown-import`, `core/contract-mismatch`.
-    pub fn prepare(
+    /// `core/compile-failed` and its like, `core/unknown-import`, `core/contract-mismatch`.
+    pub async fn prepare(
         &self,
         artifact: &Artifact,
         imports: &Imports,
     ) -> Result<Prepared<T>, CoreError> {
-        let linker = match artifact.info.lane {
+        let bytes = artifact.bytes.clone();
+        self.prepare_described(&artifact.description, imports, move || Ok(bytes)).await
+    }
+
+    /// The same, for a plugin whose bytes are not at hand: they are asked for if they must be compiled.
+    pub(crate) async fn prepare_described(
+        &self,
+        plugin: &Arc<Description>,
+        imports: &Imports,
+        bytes: impl FnOnce() -> Result<Arc<[u8]>, CoreError> + Send + 'static,
+    ) -> Result<Prepared<T>, CoreError> {
+        // Compiling is the expensive part: refuse before it what cannot be linked after it.
+        link::check_imports(plugin, &self.offered, imports)?;
+        let (lane, digest) = (plugin.info.lane, plugin.info.digest);
+        let component = self.code.component(plugin.name(), lane, digest, bytes).await?;
+        let linker = match lane {
             Lane::Unary => &self.linkers.unary,
             Lane::Stream => &self.linkers.stream,
         };
-        link::prepare(linker, &self.offered, self.engines.tick(), artifact, imports)
+        link::link(linker, plugin, &component, imports, &self.shared)
+    }
+
+    /// What became of code: found, compiled, thrown away.
+    pub fn code_metrics(&self) -> CodeMetrics {
+        self.code.metrics()
+    }
+
+    pub(crate) fn pools(&self) -> &Crowd<T> {
+        &self.shared.pools
     }
 }
 
@@ -143,11 +190,18 @@ impl<T: StoreData> RuntimeBuilder<T> {
         self
     }
 
+    /// How code is compiled, and where it is kept. Default: in this process, and nowhere.
+    #[must_use]
+    pub fn code(mut self, settings: CodeSettings) -> Self {
+        self.code = settings;
+        self
+    }
+
     /// Sets up the engines.
     ///
     /// # Errors
     /// `core/engine`: the system has not the address space the pool asks for, or two interfaces of
-    /// one name were linked.
+    /// one name were linked. `core/unreadable` if code or coredumps cannot be kept where they should be.
     pub fn build(self) -> Result<Runtime<T>, CoreError> {
         let engines = Engines::new(&self.settings)?;
         let linker = |lane| {
@@ -156,6 +210,14 @@ impl<T: StoreData> RuntimeBuilder<T> {
             Ok::<_, CoreError>(linker)
         };
         let linkers = Linkers { unary: linker(Lane::Unary)?, stream: linker(Lane::Stream)? };
-        Ok(Runtime { engines, linkers: Arc::new(linkers), offered: self.offered.into() })
+        let code = Code::new(engines.clone(), &self.settings, self.code)?;
+        let shared = Shared {
+            engines,
+            pools: Crowd::default(),
+            reaper: Reaper::start()?,
+            coredumps: self.settings.coredumps.as_deref().map(Coredumps::open).transpose()?,
+        };
+        let (shared, linkers) = (Arc::new(shared), Arc::new(linkers));
+        Ok(Runtime { shared, code, linkers, offered: self.offered.into() })
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use plugin_contract::PluginId;
+use plugin_contract::{PluginId, is_event_type};
 
 /// How many events are kept, and how large one may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,15 +166,6 @@ impl Event {
     fn size(&self) -> usize {
         size_of::<Event>() + self.event_type.len() + self.payload.len()
     }
-}
-
-/// Whether `text` is well-formed as an event type: 1 to 128 bytes of lower-case letters, digits, `.`, `-`
-/// and `_`.
-pub fn is_event_type(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text.bytes().all(|b| {
-            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_')
-        })
 }
 
 #[cfg(test)]

@@ -39,6 +39,6 @@ mod stdio;
 
 pub use config::{ConfigError, ConfigLimits, ConfigStore, MemoryConfigStore, RedbConfigStore};
 pub use ctx::{INTERFACES, IpcCtx, IpcCtxBuilder, IpcView, add_to_linker};
-pub use events::{EmitRefused, Event, EventLog, EventLogLimits, EventPage, is_event_type};
+pub use events::{EmitRefused, Event, EventLog, EventLogLimits, EventPage};
 pub use log::{LogLimits, PluginLog};
 pub use stdio::GuestOutput;

@@ -1,11 +1,14 @@
 //! Setting up a host.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use host_core::{Admission, EngineSettings, Runtime};
+use host_core::{
+    Admission, CodeSettings, EngineSettings, HealthSettings, Registry, RegistrySettings, Runtime,
+};
 use host_ipc::{
     ConfigLimits, ConfigStore, EventLog, EventLogLimits, MemoryConfigStore, RedbConfigStore,
 };
@@ -15,7 +18,9 @@ use host_security::{
 };
 use plugin_contract::PluginId;
 
-use crate::{HostError, PluginHost, loader, state};
+use crate::{
+    HostError, PluginHost, PluginSettings, blocking, routes::Routes, state, terms::HostTerms,
+};
 
 /// Where plugins' configuration is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +38,10 @@ pub struct PluginHostBuilder {
     pub(crate) only: Option<PluginId>,
     storage: Storage,
     policy: Policy,
-    admission: Admission,
+    plugin_settings: BTreeMap<PluginId, PluginSettings>,
+    registry: RegistrySettings,
     engine: EngineSettings,
+    code: CodeSettings,
     guest_memory_bytes_max: u64,
     events: EventLogLimits,
 }
@@ -46,8 +53,10 @@ impl Default for PluginHostBuilder {
             only: None,
             storage: Storage::Memory,
             policy: Policy::default(),
-            admission: Admission::default(),
+            plugin_settings: BTreeMap::new(),
+            registry: RegistrySettings::default(),
             engine: EngineSettings::default(),
+            code: CodeSettings::default(),
             guest_memory_bytes_max: 4 << 30,
             events: EventLogLimits::default(),
         }
@@ -86,7 +95,36 @@ impl PluginHostBuilder {
     /// What is admitted at all.
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
-        self.admission = admission;
+        self.registry.admission = admission;
+        self
+    }
+
+    /// What the operator decides for one plugin, beside what it is granted.
+    #[must_use]
+    pub fn plugin(mut self, plugin: PluginId, settings: PluginSettings) -> Self {
+        self.plugin_settings.insert(plugin, settings);
+        self
+    }
+
+    /// Starts plugins when they are first called. Default: when they are loaded.
+    #[must_use]
+    pub fn lazy(mut self, lazy: bool) -> Self {
+        self.registry.lazy = lazy;
+        self
+    }
+
+    /// When plugins are asked how they are, and started again.
+    #[must_use]
+    pub fn health(mut self, settings: HealthSettings) -> Self {
+        self.registry.health = settings;
+        self
+    }
+
+    /// How components are compiled, and where compiled code is kept. Default: in this process, and nowhere.
+    /// Whoever lets strangers bring components has them compiled by a helper, which can be stopped.
+    #[must_use]
+    pub fn code(mut self, settings: CodeSettings) -> Self {
+        self.code = settings;
         self
     }
 
@@ -118,19 +156,22 @@ impl PluginHostBuilder {
     /// If the host itself cannot be set up: `host/data-dir`, `ipc/storage-failed`, `core/engine`,
     /// or `core/unreadable` if the plugin directory cannot be listed.
     pub async fn build(self) -> Result<PluginHost, HostError> {
-        let config = loader::blocking(move || open(self.storage)).await?;
+        let config = blocking(move || open(self.storage)).await?;
         let runtime = Runtime::builder(self.engine)
+            .code(self.code)
             .link(&WASI_INTERFACES, host_security::enforce::add_to_linker)
             .link(&host_ipc::INTERFACES, state::link_ipc)
             .build()?;
-        let host = PluginHost::new(loader::Parts {
-            runtime,
+        let terms = Arc::new(HostTerms {
             policy: self.policy,
-            admission: self.admission,
+            plugins: self.plugin_settings,
             memory: HostMemory::new(self.guest_memory_bytes_max),
             config,
             events: EventLog::new(self.events),
+            routes: Routes::default(),
         });
+        let registry = Registry::new(runtime, terms.clone(), self.registry);
+        let host = PluginHost::new(terms, registry);
         if let Some(directory) = &self.plugins {
             host.load_only(directory, self.only.as_ref()).await?;
         }

@@ -15,8 +15,10 @@ pub struct PluginDocument {
     pub version: String,
     /// Whether calls that name no version go to this one.
     pub default: bool,
-    /// Its world.
-    pub world: World,
+    /// Where it stands: `serving`, `paused`, `registered`, `unloaded`.
+    pub state: &'static str,
+    /// Its world; `null` if it is none of this contract's.
+    pub world: Option<World>,
     /// One sentence for people.
     pub description: Option<String>,
     /// The media types that `process` takes; empty: any.
@@ -49,6 +51,8 @@ pub struct Instances {
 pub struct RefusedDocument {
     /// Its file name.
     pub path: String,
+    /// Where it stands: `failed`, or to be tried again: `recovering`, `quarantined`.
+    pub state: &'static str,
     /// The code of the error.
     pub code: &'static str,
     /// The error, and its causes if they are told.
@@ -72,6 +76,7 @@ impl From<PluginInfo> for PluginDocument {
             name: info.name.to_string(),
             version: info.version.to_string(),
             default: info.is_default,
+            state: info.state.name(),
             world: info.world,
             description: info.description,
             accepts: info.accepts,
@@ -103,6 +108,7 @@ impl RefusedDocument {
         let name = refused.path.file_name().unwrap_or_default().to_string_lossy();
         Self {
             path: escape(&name, 200),
+            state: refused.state.name(),
             code: refused.error.code(),
             message: match detail {
                 Detail::Public => refused.error.public_message(),
@@ -121,7 +127,9 @@ impl ListDocument {
             let description = escape(plugin.description.as_deref().unwrap_or_default(), 100);
             let line = format!(
                 "{:<24} {:<10} {:<26} {description}",
-                plugin.name, plugin.version, plugin.world
+                plugin.name,
+                plugin.version,
+                plugin.world.map_or("-", World::name)
             );
             lines.push(line.trim_end().to_owned());
         }

@@ -10,7 +10,7 @@ use host_security::{Policy, Request};
 use plugin_contract::{ComponentInfo, Explain, Lane, Manifest, World, escape};
 use serde::Serialize;
 
-use crate::{HostError, PluginHost, loader};
+use crate::{HostError, PluginHost, blocking};
 
 /// Everything there is to know about a component file. Texts are those of the file, a stranger's.
 #[derive(Debug, Clone, Serialize)]
@@ -101,7 +101,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// If that host cannot be set up. What is wrong with the file is in the verdict.
 pub async fn inspect(path: &Path, policy: &Policy) -> Result<Inspection, HostError> {
     let shown = escape(&path.display().to_string(), 1_000);
-    let (plugin, read) = loader::blocking({
+    let (plugin, read) = blocking({
         let path = path.to_owned();
         move || {
             let plugin = plugin_at(&path);
@@ -113,15 +113,15 @@ pub async fn inspect(path: &Path, policy: &Policy) -> Result<Inspection, HostErr
     let mut seen = Inspection::of(shown);
     match read {
         Ok(artifact) => {
-            seen.describe(&artifact.info);
-            seen.ask(&artifact.manifest, policy);
+            seen.describe(&artifact.description.info);
+            seen.ask(&artifact.description.manifest, policy);
             seen.verdict = verdict(&plugin, &artifact, policy).await?;
         }
         Err(error) => {
             // What can be told of a component that is refused.
             let readable = !matches!(error, CoreError::Unreadable { .. });
             let path = path.to_owned();
-            let told = loader::blocking(move || {
+            let told = blocking(move || {
                 let limits = Admission::default().limits;
                 let bytes = readable.then(|| read_file(&path, limits.bytes_max).ok()).flatten();
                 Ok(bytes.and_then(|bytes| ComponentInfo::read(&bytes, &limits).ok()))
@@ -157,18 +157,18 @@ async fn verdict(
     artifact: &Artifact,
     policy: &Policy,
 ) -> Result<Verdict, HostError> {
-    let section = &artifact.manifest.plugin;
+    let section = &artifact.description.manifest.plugin;
     let mut host = PluginHost::builder().policy(policy.clone());
     // What it depends on is looked for beside it.
     let absolute = std::path::absolute(plugin).unwrap_or_else(|_| plugin.to_owned());
     host = match absolute.parent() {
-        Some(beside) if !artifact.manifest.dependencies.is_empty() => {
+        Some(beside) if !artifact.description.manifest.dependencies.is_empty() => {
             host.plugins(beside).only(section.name.clone())
         }
         _ => host.plugins(&absolute),
     };
     let host = host.build().await?;
-    let loaded = host.plugins().iter().any(|info| info.digest == artifact.info.digest);
+    let loaded = host.plugins().iter().any(|info| info.digest == artifact.description.info.digest);
     let refused = host.refused();
     let verdict = match refused.iter().find(|refused| refused.path == absolute) {
         _ if loaded => Verdict { loads: true, code: None, message: None, remedy: None },

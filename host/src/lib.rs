@@ -28,18 +28,19 @@ mod engine;
 mod error;
 pub mod http;
 mod inspect;
-mod loader;
-mod peer;
 mod plugin_host;
 mod plugin_ref;
+mod routes;
 mod state;
+mod terms;
 
 pub use builder::{PluginHostBuilder, Storage};
 pub use engine::{check_engine, engine_version};
 pub use error::HostError;
 pub use host_core::{
-    Admission, Caller, CoreError, EngineSettings, EventCall, Operation, PoolSettings, PoolStatus,
-    ProcessCall, ProcessReply,
+    Admission, CacheSettings, Caller, CodeSettings, CompilerSettings, CoreError, Degraded,
+    EngineSettings, EventCall, HealthSettings, HelperProgram, OnFailure, Operation, PluginState,
+    PoolSettings, PoolStatus, ProcessCall, ProcessReply,
 };
 pub use host_ipc::{Event, EventLog, EventLogLimits, EventPage};
 pub use host_security::{Decision, Grant, Limits, Outcome, Policy};
@@ -47,3 +48,15 @@ pub use inspect::{Counts, Inspection, Verdict, chain, inspect};
 pub use plugin_contract::{Explain, PluginId, World};
 pub use plugin_host::{Delivery, PluginHost, PluginInfo, Refused};
 pub use plugin_ref::{InvalidPluginRef, PluginRef};
+pub use terms::PluginSettings;
+
+/// Runs what blocks (files) where that harms nobody.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, HostError> + Send + 'static,
+) -> Result<R, HostError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // The runtime goes down.
+        Err(error) => Err(CoreError::Engine(error.into()).into()),
+    }
+}

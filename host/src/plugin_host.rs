@@ -1,7 +1,6 @@
 //! The host: plugins by name, and calls to them.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -10,19 +9,18 @@ use std::{
     time::Duration,
 };
 
-use dashmap::DashMap;
 use futures::{StreamExt, stream::FuturesUnordered};
-use host_core::{CallBudget, Caller, EventCall, Operation, PoolStatus, ProcessCall, ProcessReply};
-use host_deploy::{Draining, Revision, Router};
+use host_core::{
+    Caller, CoreError, EventCall, Operation, Plugin, PluginState, PoolStatus, ProcessCall,
+    ProcessReply, Registry,
+};
 use host_ipc::EventLog;
 use host_security::Grant;
-use plugin_contract::{Digest, Explain, PluginId, World};
-use semver::{Version, VersionReq};
+use plugin_contract::{Digest, PluginId, World};
+use semver::Version;
+use tokio::time::Instant;
 
-use crate::{
-    HostError, PluginHostBuilder, PluginRef,
-    loader::{self, Loaded, Parts},
-};
+use crate::{HostError, PluginHostBuilder, PluginRef, state::HostState, terms::HostTerms};
 
 /// Plugins that serve, and the one way to call them. Cheap to clone; all clones are one host.
 #[derive(Clone)]
@@ -30,20 +28,12 @@ pub struct PluginHost {
     inner: Arc<Inner>,
 }
 
-pub(crate) struct Inner {
-    pub(crate) parts: Parts,
-    plugins: DashMap<PluginId, Arc<Entry>>,
+struct Inner {
+    terms: Arc<HostTerms>,
+    registry: Registry<HostState>,
+    /// What never came to be registered.
     refused: Mutex<Vec<Arc<Refused>>>,
-    /// One load at a time.
-    loading: tokio::sync::Mutex<()>,
     closing: AtomicBool,
-}
-
-/// All versions of one plugin.
-struct Entry {
-    versions: BTreeMap<Version, Arc<Loaded>>,
-    /// To the version that answers calls that name none: the newest.
-    router: Router<Arc<Loaded>>,
 }
 
 /// Something in a plugin directory that does not serve.
@@ -53,15 +43,11 @@ pub struct Refused {
     pub path: PathBuf,
     /// Why.
     pub error: HostError,
+    /// Where it stands: failed for good, or to be tried again.
+    pub state: PluginState,
 }
 
-impl Refused {
-    pub(crate) fn new(path: &Path, error: HostError) -> Self {
-        Self { path: path.to_owned(), error }
-    }
-}
-
-/// A plugin that serves.
+/// A plugin that serves, or would.
 #[derive(Debug, Clone)]
 pub struct PluginInfo {
     /// Its name.
@@ -70,8 +56,10 @@ pub struct PluginInfo {
     pub version: Version,
     /// Whether calls that name no version go to this one.
     pub is_default: bool,
-    /// Its world.
-    pub world: World,
+    /// Where it stands.
+    pub state: PluginState,
+    /// Its world; `None` if it is none of this contract's.
+    pub world: Option<World>,
     /// One sentence for people.
     pub description: Option<String>,
     /// The media types that `process` takes; empty: any.
@@ -97,25 +85,25 @@ pub struct Delivery {
     pub outcome: Result<(), HostError>,
 }
 
+type HostPlugin = Arc<Plugin<HostState>>;
+
+/// How often a call looks again for who answers, if it was replaced at that very moment.
+const ROUTES_MAX: usize = 5;
+
 impl PluginHost {
     /// A host that has no plugins, keeps nothing, and grants nothing, until told otherwise.
     pub fn builder() -> PluginHostBuilder {
         PluginHostBuilder::default()
     }
 
-    pub(crate) fn new(parts: Parts) -> Self {
-        let inner = Inner {
-            parts,
-            plugins: DashMap::new(),
-            refused: Mutex::default(),
-            loading: tokio::sync::Mutex::default(),
-            closing: AtomicBool::new(false),
-        };
+    pub(crate) fn new(terms: Arc<HostTerms>, registry: Registry<HostState>) -> Self {
+        let inner =
+            Inner { terms, registry, refused: Mutex::default(), closing: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
     }
 
     /// Loads the plugins of one more directory, or the one plugin that the directory or file is.
-    /// What cannot be loaded is added to [`PluginHost::refused`].
+    /// What cannot be loaded is found in [`PluginHost::refused`].
     ///
     /// What is there already in the same version stays, and its twin is refused.
     ///
@@ -130,26 +118,43 @@ impl PluginHost {
         path: &Path,
         only: Option<&PluginId>,
     ) -> Result<(), HostError> {
-        let _turn = self.inner.loading.lock().await;
         if !self.is_ready() {
             return Err(HostError::ShuttingDown);
         }
-        let refused = loader::load(&self.inner, path, only).await?;
-        self.inner.refused().extend(refused.into_iter().map(Arc::new));
+        let loaded = self.inner.registry.load(path, only).await?;
+        // What was registered and did not start says so itself, for as long as that is so.
+        let registered = |path: &Path| loaded.registered.iter().any(|plugin| plugin.path() == path);
+        let refused = loaded.refused.iter().filter(|refused| !registered(&refused.path));
+        self.inner.refused().extend(refused.map(|refused| {
+            Arc::new(Refused {
+                path: refused.path.clone(),
+                error: CoreError::Shared(refused.error.clone()).into(),
+                state: PluginState::Failed,
+            })
+        }));
         Ok(())
     }
 
-    /// What does not serve, and why.
+    /// What does not serve, and why: what was never let in, and what has failed.
     pub fn refused(&self) -> Vec<Arc<Refused>> {
-        self.inner.refused().clone()
+        let mut refused = self.inner.refused().clone();
+        let failed = self.inner.registry.all().into_iter().filter_map(|plugin| {
+            let error = HostError::from(CoreError::Shared(plugin.trouble()?));
+            let (path, state) = (plugin.path().to_owned(), plugin.state());
+            Some(Arc::new(Refused { path, error, state }))
+        });
+        refused.extend(failed);
+        refused.sort_by(|a, b| a.path.cmp(&b.path));
+        refused
     }
 
-    /// What serves, by name and version.
+    /// What serves, or would if it were called or loaded, by name and version. What has failed is among
+    /// the [refused](PluginHost::refused).
     pub fn plugins(&self) -> Vec<PluginInfo> {
-        let mut plugins: Vec<PluginInfo> =
-            self.inner.plugins.iter().flat_map(|entry| entry.infos()).collect();
-        plugins.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
-        plugins
+        let mut plugins = self.inner.registry.all();
+        plugins.retain(|plugin| plugin.trouble().is_none());
+        plugins.sort_by(|a, b| (a.name(), a.version()).cmp(&(b.name(), b.version())));
+        plugins.iter().filter_map(|plugin| self.inner.info(plugin)).collect()
     }
 
     /// One plugin.
@@ -157,38 +162,44 @@ impl PluginHost {
     /// # Errors
     /// `host/unknown-plugin`.
     pub fn plugin(&self, plugin: &PluginRef) -> Result<PluginInfo, HostError> {
-        let (_, loaded) = self.inner.find(plugin)?;
-        let entry = self.inner.entry(plugin)?;
-        let version = loaded.prepared().version();
-        let info = entry.infos().into_iter().find(|info| info.version == *version);
-        info.ok_or_else(|| HostError::UnknownPlugin(plugin.clone()))
+        let found = self.inner.find(plugin)?;
+        let unknown = || HostError::UnknownPlugin(plugin.clone());
+        self.inner.info(&found).ok_or_else(unknown)
     }
 
     /// Turns one input into one output.
     ///
     /// # Errors
-    /// `host/unknown-plugin`, `host/unsupported-media-type`, and those of
-    /// [`host_core::Instance::process`] and [`host_core::Pool::lease`].
+    /// `host/unknown-plugin`, `host/unsupported-media-type`, and those of [`Plugin::process`].
     pub async fn process(
         &self,
         plugin: &PluginRef,
-        call: ProcessCall,
+        mut call: ProcessCall,
     ) -> Result<ProcessReply, HostError> {
-        let (_lease, loaded) = self.inner.find(plugin)?;
-        loaded.check_accepts(plugin, &call.content_type)?;
-        let budget = loaded.budget();
-        Ok(loaded.pool.lease(&budget).await?.process(call, &budget).await?)
+        let mut left = ROUTES_MAX;
+        loop {
+            let found = self.inner.find(plugin)?;
+            check_accepts(&found, plugin, &call.content_type)?;
+            match found.process(&mut call).await {
+                // Replaced between the two steps: whoever took its place answers.
+                Err(CoreError::Retired { .. }) if left > 0 => left -= 1,
+                answer => return Ok(answer?),
+            }
+        }
     }
 
     /// Whether the plugin would take this input, as far as it can tell without doing the work.
     ///
     /// # Errors
     /// As for [`PluginHost::process`].
-    pub async fn validate(&self, plugin: &PluginRef, call: ProcessCall) -> Result<bool, HostError> {
-        let (_lease, loaded) = self.inner.find(plugin)?;
-        loaded.check_accepts(plugin, &call.content_type)?;
-        let budget = loaded.budget();
-        Ok(loaded.pool.lease(&budget).await?.validate(call, &budget).await?)
+    pub async fn validate(
+        &self,
+        plugin: &PluginRef,
+        mut call: ProcessCall,
+    ) -> Result<bool, HostError> {
+        let found = self.inner.find(plugin)?;
+        check_accepts(&found, plugin, &call.content_type)?;
+        Ok(found.validate(&mut call).await?)
     }
 
     /// Whether the plugin is there, offers `operation`, and takes such inputs: what can be known
@@ -202,49 +213,84 @@ impl PluginHost {
         operation: Operation,
         content_type: &str,
     ) -> Result<(), HostError> {
-        let (_lease, loaded) = self.inner.find(plugin)?;
-        if !loaded.prepared().offers(operation) {
+        let found = self.inner.find(plugin)?;
+        if !found.offers(operation) {
             let plugin = plugin.name.clone();
-            return Err(host_core::CoreError::NotOffered { plugin, operation }.into());
+            return Err(CoreError::NotOffered { plugin, operation }.into());
         }
-        loaded.check_accepts(plugin, content_type)
+        check_accepts(&found, plugin, content_type)
     }
 
     /// Hands an event to every plugin that wants its type, each within its own limits and at the same
     /// time. One that fails or is slow holds up no other.
     pub async fn publish(&self, caller: &Caller, event: &EventCall) -> Vec<Delivery> {
-        let subscribers: Vec<_> = self
-            .inner
-            .plugins
-            .iter()
-            .filter_map(|entry| entry.router.route().ok())
-            .filter(|lease| {
-                lease.subscriptions.iter().any(|wanted| matches(wanted, &event.event_type))
-            })
-            .collect();
-        let deliver = |lease: host_deploy::Lease<Arc<Loaded>>| async move {
-            let budget = lease.budget();
-            let handled = async {
-                let mut instance = lease.pool.lease(&budget).await?;
-                instance.on_event(caller, event.clone(), &budget).await
-            };
-            let plugin = lease.revision().plugin.clone();
-            Delivery { plugin, outcome: handled.await.map_err(HostError::from) }
+        let subscribers = self.inner.terms.routes.all();
+        let subscribers = subscribers.into_iter().filter(|lease| lease.wants(&event.event_type));
+        let deliver = |lease: host_deploy::Lease<HostPlugin>| async move {
+            let outcome = lease.on_event(caller, event).await.map_err(HostError::from);
+            Delivery { plugin: lease.name().clone(), outcome }
         };
-        let deliveries: FuturesUnordered<_> = subscribers.into_iter().map(deliver).collect();
+        let deliveries: FuturesUnordered<_> = subscribers.map(deliver).collect();
         let mut deliveries: Vec<Delivery> = deliveries.collect().await;
         deliveries.sort_by(|a, b| a.plugin.cmp(&b.plugin));
         deliveries
     }
 
-    /// The events that plugins emitted.
-    pub fn events(&self) -> &EventLog {
-        &self.inner.parts.events
+    /// Takes a plugin out of service, in all versions or the one that is named. Calls under way may end
+    /// within `timeout`. It stays known, and can be [started](PluginHost::start) again.
+    ///
+    /// # Errors
+    /// `host/unknown-plugin`, `core/still-needed`.
+    pub async fn unload(&self, plugin: &PluginRef, timeout: Duration) -> Result<(), HostError> {
+        for found in self.inner.versions(plugin)? {
+            let deadline = Instant::now() + timeout;
+            self.inner.registry.unload(found.name(), found.version(), deadline).await?;
+        }
+        Ok(())
     }
 
-    /// Whether a plugin of this name serves, in whatever version.
+    /// Starts a plugin that was unloaded, or has failed, in all versions or the one that is named.
+    ///
+    /// # Errors
+    /// `host/unknown-plugin`, and those of starting it.
+    pub async fn start(&self, plugin: &PluginRef) -> Result<(), HostError> {
+        for found in self.inner.versions(plugin)? {
+            self.inner.registry.start(found.name(), found.version()).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a plugin's file anew and has what is there now serve in its place, as
+    /// [`Registry::reload`] does.
+    ///
+    /// # Errors
+    /// `host/unknown-plugin`, and those of admitting and starting it: then the old one serves on.
+    pub async fn reload(&self, plugin: &PluginRef, timeout: Duration) -> Result<(), HostError> {
+        for found in self.inner.versions(plugin)? {
+            let deadline = Instant::now() + timeout;
+            self.inner.registry.reload(found.name(), found.version(), deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks every plugin now how it is, instead of when its time comes.
+    pub async fn check_health(&self) {
+        self.inner.registry.check_health().await;
+    }
+
+    /// The registry behind it.
+    pub(crate) fn registry(&self) -> &Registry<HostState> {
+        &self.inner.registry
+    }
+
+    /// The events that plugins emitted.
+    pub fn events(&self) -> &EventLog {
+        &self.inner.terms.events
+    }
+
+    /// Whether a plugin of this name is known, in whatever version.
     pub fn serves(&self, name: &str) -> bool {
-        self.inner.serves(name)
+        self.inner.registry.contains(name)
     }
 
     /// Whether the host takes calls.
@@ -252,112 +298,62 @@ impl PluginHost {
         !self.inner.closing.load(Ordering::Acquire)
     }
 
-    /// Takes no further calls, waits for those under way, and lets idle instances shut down; all of it
-    /// within `timeout`. Returns the number of calls that were still under way at the end.
+    /// Takes no further calls, waits for those under way, and lets idle instances shut down, those of
+    /// plugins that need others before those; all of it within `timeout`. Returns the number of calls
+    /// that were still under way at the end.
     pub async fn shutdown(&self, timeout: Duration) -> u64 {
         self.inner.closing.store(true, Ordering::Release);
-        // A load under way ends first; the next one finds the host closed.
-        let _turn = self.inner.loading.lock().await;
-        let deadline = CallBudget::new(timeout, Duration::ZERO).deadline();
-        let entries: Vec<Arc<Entry>> =
-            self.inner.plugins.iter().map(|entry| entry.value().clone()).collect();
-        // All are closed before the first is waited for.
-        let draining: Vec<_> = entries.iter().filter_map(|entry| entry.router.close()).collect();
-        let drained = draining.iter().map(|draining| draining.drained());
-        let _ = tokio::time::timeout_at(deadline, futures::future::join_all(drained)).await;
-
-        let retired = entries.iter().flat_map(|entry| entry.versions.values()).flat_map(|loaded| {
-            let budget = loaded.budget().until(deadline);
-            loaded.pool.take_idle().into_iter().map(move |mut instance| async move {
-                if let Err(error) = instance.shutdown(&budget).await {
-                    let plugin = instance.prepared().plugin();
-                    tracing::warn!(%plugin, code = error.code(), "a plugin did not shut down well");
-                }
-            })
-        });
-        retired.collect::<FuturesUnordered<_>>().collect::<()>().await;
-        draining.iter().map(Draining::in_flight).sum()
-    }
-}
-
-/// Whether a subscription, exact or `prefix.*`, covers an event type.
-fn matches(wanted: &str, event_type: &str) -> bool {
-    match wanted.strip_suffix('*') {
-        Some(prefix) => prefix.ends_with('.') && event_type.starts_with(prefix),
-        None => wanted == event_type,
+        self.inner.terms.routes.close();
+        u64::from(self.inner.registry.shutdown(Instant::now() + timeout).await)
     }
 }
 
 impl Inner {
-    /// Has a plugin serve. Called by one load at a time.
-    pub(crate) fn insert(&self, plugin: Arc<Loaded>) {
-        let prepared = plugin.prepared();
-        let name = prepared.plugin().clone();
-        let mut versions = match self.plugins.get(&name) {
-            Some(entry) => entry.versions.clone(),
-            None => BTreeMap::new(),
-        };
-        versions.insert(prepared.version().clone(), plugin);
-        if let Some((version, newest)) = versions.last_key_value() {
-            let revision = Revision {
-                plugin: name.clone(),
-                version: version.clone(),
-                digest: newest.prepared().info().digest,
-            };
-            let router = Router::new(revision, newest.clone());
-            self.plugins.insert(name, Arc::new(Entry { versions, router }));
-        }
-    }
-
-    /// Everything that serves.
-    pub(crate) fn all(&self) -> Vec<Arc<Loaded>> {
-        self.plugins
-            .iter()
-            .flat_map(|entry| entry.versions.values().cloned().collect::<Vec<_>>())
-            .collect()
-    }
-
-    /// Whether a plugin of this name serves.
-    pub(crate) fn serves(&self, name: &str) -> bool {
-        self.plugins.contains_key(name)
-    }
-
-    fn entry(&self, plugin: &PluginRef) -> Result<Arc<Entry>, HostError> {
-        // The guard must not outlive this line: it is a lock.
-        let entry = self.plugins.get(&plugin.name).map(|entry| entry.value().clone());
-        entry.ok_or_else(|| HostError::UnknownPlugin(plugin.clone()))
-    }
-
-    /// The revision that answers a call, and the lease that keeps it from being retired meanwhile.
-    fn find(
-        &self,
-        plugin: &PluginRef,
-    ) -> Result<(host_deploy::Lease<Arc<Loaded>>, Arc<Loaded>), HostError> {
+    /// The plugin that answers.
+    fn find(&self, plugin: &PluginRef) -> Result<HostPlugin, HostError> {
         if self.closing.load(Ordering::Acquire) {
             return Err(HostError::ShuttingDown);
         }
-        let entry = self.entry(plugin)?;
-        let lease = entry.router.route().map_err(|_| HostError::ShuttingDown)?;
-        let loaded = match &plugin.version {
-            None => (*lease).clone(),
-            Some(version) => entry
-                .versions
-                .get(version)
-                .cloned()
-                .ok_or_else(|| HostError::UnknownPlugin(plugin.clone()))?,
+        let found = match &plugin.version {
+            None => self.terms.routes.route(&plugin.name).map(|lease| (*lease).clone()),
+            Some(version) => self.registry.get(&plugin.name, version),
         };
-        Ok((lease, loaded))
+        found.ok_or_else(|| HostError::UnknownPlugin(plugin.clone()))
     }
 
-    /// The newest version that a requirement takes.
-    pub(crate) fn find_matching(
-        &self,
-        name: &PluginId,
-        wanted: &VersionReq,
-    ) -> Option<Arc<Loaded>> {
-        let entry = self.plugins.get(name)?.value().clone();
-        let newest_first = entry.versions.iter().rev();
-        newest_first.filter(|(version, _)| wanted.matches(version)).map(|(_, v)| v.clone()).next()
+    /// All versions that are meant.
+    fn versions(&self, plugin: &PluginRef) -> Result<Vec<HostPlugin>, HostError> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(HostError::ShuttingDown);
+        }
+        let mut versions = self.registry.versions(&plugin.name);
+        if let Some(version) = &plugin.version {
+            versions.retain(|found| found.version() == version);
+        }
+        match versions.is_empty() {
+            true => Err(HostError::UnknownPlugin(plugin.clone())),
+            false => Ok(versions),
+        }
+    }
+
+    fn info(&self, plugin: &HostPlugin) -> Option<PluginInfo> {
+        let routed = self.terms.routes.route(plugin.name());
+        let manifest = &plugin.description().manifest;
+        Some(PluginInfo {
+            name: plugin.name().clone(),
+            version: plugin.version().clone(),
+            is_default: routed.is_some_and(|routed| Arc::ptr_eq(&*routed, plugin)),
+            state: plugin.state(),
+            world: plugin.world(),
+            description: manifest.plugin.description.clone(),
+            accepts: manifest.plugin.accepts.clone(),
+            subscriptions: plugin.subscriptions(),
+            // It was granted this when it was registered, and a policy does not change.
+            grant: self.terms.grant(manifest).ok()?,
+            digest: plugin.description().info.digest,
+            path: plugin.path().to_owned(),
+            pool: plugin.pool_status(),
+        })
     }
 
     fn refused(&self) -> MutexGuard<'_, Vec<Arc<Refused>>> {
@@ -366,61 +362,19 @@ impl Inner {
     }
 }
 
-impl Entry {
-    fn infos(&self) -> Vec<PluginInfo> {
-        let default = self.router.revision().map(|revision| revision.version);
-        let info = |(version, loaded): (&Version, &Arc<Loaded>)| {
-            let prepared = loaded.prepared();
-            let section = &prepared.manifest().plugin;
-            PluginInfo {
-                name: section.name.clone(),
-                version: version.clone(),
-                is_default: Some(version) == default.as_ref(),
-                world: prepared.world(),
-                description: section.description.clone(),
-                accepts: section.accepts.clone(),
-                subscriptions: loaded.subscriptions.clone(),
-                grant: loaded.grant.clone(),
-                digest: prepared.info().digest,
-                path: loaded.path.clone(),
-                pool: loaded.pool.status(),
-            }
-        };
-        self.versions.iter().map(info).collect()
+/// Whether `found`, called as `plugin`, takes inputs of this media type.
+fn check_accepts(
+    found: &Plugin<HostState>,
+    plugin: &PluginRef,
+    content_type: &str,
+) -> Result<(), HostError> {
+    let manifest = &found.description().manifest;
+    if manifest.accepts(content_type) {
+        return Ok(());
     }
-}
-
-impl Loaded {
-    fn check_accepts(&self, plugin: &PluginRef, content_type: &str) -> Result<(), HostError> {
-        let manifest = self.prepared().manifest();
-        if manifest.accepts(content_type) {
-            return Ok(());
-        }
-        Err(HostError::UnsupportedMediaType {
-            plugin: plugin.clone(),
-            content_type: plugin_contract::escape(content_type, 100),
-            accepts: manifest.plugin.accepts.clone(),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn subscriptions_are_exact_or_a_prefix() {
-        for (wanted, event_type, matching) in [
-            ("log.line", "log.line", true),
-            ("log.*", "log.line", true),
-            ("log.*", "log.a.b", true),
-            ("log.line", "log.lines", false),
-            ("log*", "log.line", false),
-            ("*", "log.line", false),
-            ("log.*", "log", false),
-            ("log.*", "logs.line", false),
-        ] {
-            assert_eq!(matches(wanted, event_type), matching, "{wanted} for {event_type}");
-        }
-    }
+    Err(HostError::UnsupportedMediaType {
+        plugin: plugin.clone(),
+        content_type: plugin_contract::escape(content_type, 100),
+        accepts: manifest.plugin.accepts.clone(),
+    })
 }

@@ -27,6 +27,7 @@
 #![warn(missing_docs)]
 
 mod digest;
+mod event;
 mod explain;
 mod id;
 mod interface;
@@ -44,12 +45,13 @@ pub mod section;
 #[cfg(feature = "component")]
 pub use component::{ComponentError, ComponentInfo, Extern, ExternKind, Lane, ReadLimits};
 pub use digest::{Digest, InvalidDigest};
+pub use event::{EVENT_TYPE_BYTES_MAX, is_event_type, is_subscription, subscription_covers};
 pub use explain::Explain;
 #[cfg(feature = "component")]
 pub use features::production_features;
 pub use id::{InvalidPluginId, PluginId};
 pub use interface::{InterfaceName, InvalidInterfaceName};
-pub use manifest::{Deny, Manifest, ManifestError, Permissions, PluginSection};
+pub use manifest::{Deny, Isolation, Manifest, ManifestError, Permissions, PluginSection};
 #[cfg(feature = "component")]
 pub use section::Embedded;
 pub use text::escape;

@@ -49,6 +49,26 @@ pub struct PluginSection {
     /// The media types that `process` takes, such as `image/png` or `text/*`. Empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepts: Vec<String>,
+    /// `shared` or `per-call`. Default: `shared`.
+    #[serde(default, skip_serializing_if = "Isolation::is_shared")]
+    pub isolation: Isolation,
+}
+
+/// Whether calls share instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// An instance takes one call after another. What a guest keeps in memory is there for the next.
+    #[default]
+    Shared,
+    /// Each call has an instance of its own, dropped after it without a `shutdown`.
+    PerCall,
+}
+
+impl Isolation {
+    fn is_shared(&self) -> bool {
+        *self == Self::Shared
+    }
 }
 
 /// `[permissions]`, in the words of the manifest. `host-security` gives them their meaning.

@@ -14,7 +14,7 @@ impl<T: Send + 'static> Processor<T> for Actions {
     fn process<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        call: ProcessCall,
+        call: &'a mut ProcessCall,
     ) -> GuestCall<'a, Result<ProcessReply, Refusal>> {
         Box::pin(async move {
             let action = match user_action(call) {
@@ -26,6 +26,7 @@ impl<T: Send + 'static> Processor<T> for Actions {
                 content_type: "application/octet-stream".to_owned(),
                 items_processed: 1,
                 warning,
+                degraded: None,
             };
             Ok(match self.0.call_process_action(store, &action).await? {
                 ActionResult::Success(output) => Ok(reply(output, None)),
@@ -39,18 +40,16 @@ impl<T: Send + 'static> Processor<T> for Actions {
     }
 }
 
-fn user_action(mut call: ProcessCall) -> Result<UserAction, Refusal> {
-    let mut option = |name: &str| {
-        let at = call.options.iter().position(|(key, _)| key == name)?;
-        Some(call.options.swap_remove(at).1)
-    };
-    let Some(action) = option("action") else {
+fn user_action(call: &ProcessCall) -> Result<UserAction, Refusal> {
+    let Some(action) = call.option("action") else {
         return Err(Refusal::Plugin("the option `action` is missing".to_owned()));
     };
-    let named = option("user-id");
-    let known = call.user_id.take().map(|user_id| user_id.to_string());
-    let user_id = known.or(named).unwrap_or_else(|| "anonymous".to_owned());
-    let timestamp = call.timestamp_ms;
+    let user_id = call.user_id.as_deref().or(call.option("user-id")).unwrap_or("anonymous");
     let metadata = Some(call.text()?).filter(|text| !text.is_empty());
-    Ok(UserAction { user_id, action, timestamp, metadata })
+    Ok(UserAction {
+        user_id: user_id.to_owned(),
+        action: action.to_owned(),
+        timestamp: call.timestamp_ms,
+        metadata: metadata.map(str::to_owned),
+    })
 }

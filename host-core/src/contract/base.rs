@@ -18,7 +18,7 @@ impl<T: Send + 'static> Lifecycle<T> for Base {
     fn initialize<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        _: Vec<(String, String)>,
+        _: &'a [(String, String)],
     ) -> GuestCall<'a, Result<(), String>> {
         Box::pin(self.0.call_initialize(store))
     }

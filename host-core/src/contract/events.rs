@@ -17,14 +17,14 @@ impl<T: Send + 'static> Events<T> for Handler {
     fn on_event<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        event: EventCall,
+        event: &'a EventCall,
     ) -> GuestCall<'a, Result<(), Refusal>> {
         Box::pin(async move {
             let event = Event {
-                event_type: event.event_type,
-                payload: event.payload,
+                event_type: event.event_type.clone(),
+                payload: event.payload.clone(),
                 timestamp: event.timestamp_ms,
-                source: event.source,
+                source: event.source.clone(),
             };
             Ok(self.0.call_on_event(store, &event).await?.map_err(Refusal::Plugin))
         })

@@ -34,9 +34,9 @@ impl<T: Send + 'static> Lifecycle<T> for Full {
     fn initialize<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        config: Vec<(String, String)>,
+        config: &'a [(String, String)],
     ) -> GuestCall<'a, Result<(), String>> {
-        Box::pin(async move { self.0.call_initialize(store, &config).await })
+        Box::pin(self.0.call_initialize(store, config))
     }
 
     fn shutdown<'a>(&'a self, store: &'a mut Store<T>) -> GuestCall<'a, Result<(), String>> {
@@ -60,7 +60,7 @@ impl<T: Send + 'static> Processor<T> for Full {
     fn process<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        call: ProcessCall,
+        call: &'a mut ProcessCall,
     ) -> GuestCall<'a, Result<ProcessReply, Refusal>> {
         Box::pin(async move {
             let context = match context(call) {
@@ -72,15 +72,18 @@ impl<T: Send + 'static> Processor<T> for Full {
     }
 }
 
-fn context(mut call: ProcessCall) -> Result<wit::PluginContext, Refusal> {
-    let mut config = std::mem::take(&mut call.options);
+fn context(call: &ProcessCall) -> Result<wit::PluginContext, Refusal> {
+    let input = call.text()?.to_owned();
+    let mut config = call.options.clone();
     config.retain(|(key, _)| key != INPUT && key != CONTENT_TYPE);
-    config.push((CONTENT_TYPE.to_owned(), std::mem::take(&mut call.content_type)));
-    let request_id = call.request_id.to_string();
-    let user_id = call.user_id.take().map(|user_id| user_id.to_string());
-    let timestamp = call.timestamp_ms;
-    config.push((INPUT.to_owned(), call.text()?));
-    Ok(wit::PluginContext { request_id, user_id, timestamp, config })
+    config.push((CONTENT_TYPE.to_owned(), call.content_type.clone()));
+    config.push((INPUT.to_owned(), input));
+    Ok(wit::PluginContext {
+        request_id: call.request_id.to_string(),
+        user_id: call.user_id.as_deref().map(str::to_owned),
+        timestamp: call.timestamp_ms,
+        config,
+    })
 }
 
 fn reply(result: wit::PluginResult) -> Result<ProcessReply, Refusal> {
@@ -93,6 +96,7 @@ fn reply(result: wit::PluginResult) -> Result<ProcessReply, Refusal> {
         content_type: "text/plain; charset=utf-8".to_owned(),
         items_processed: result.metrics.map_or(1, |metrics| metrics.items_processed),
         warning: None,
+        degraded: None,
     })
 }
 
@@ -108,32 +112,32 @@ pub trait PluginApi: Send + Sync + 'static {
     async fn status(&self) -> PluginStatus;
 }
 
-/// Satisfies the import of `plugin-api` with `inner`. Its lifecycle is the host's: a guest that asks
+/// Satisfies the import of `plugin-api` with `peer`. Its lifecycle is the host's: a guest that asks
 /// it to initialise or shut down is told that this went well, and nothing happens.
 pub(crate) fn link<T: StoreData>(
     linker: &mut Linker<T>,
-    inner: Arc<dyn PluginApi>,
+    peer: Arc<dyn PluginApi>,
 ) -> wasmtime::Result<()> {
     let name = format!("{NAME}@{}", plugin_contract::CONTRACT_VERSION);
     let mut interface = linker.instance(&name)?;
     type Config = Vec<(String, String)>;
     interface.func_wrap("initialize", |_, _: (Config,)| Ok((Ok::<(), String>(()),)))?;
     interface.func_wrap("shutdown", |_, (): ()| Ok((Ok::<(), String>(()),)))?;
-    let process = inner.clone();
+    let process = peer.clone();
     interface.func_wrap_async("process", move |store, (context,): (wit::PluginContext,)| {
-        let (inner, call) = (process.clone(), call(context, store.data().caller()));
-        Box::new(async move { Ok((result(inner.process(call).await),)) })
+        let (peer, call) = (process.clone(), call(context, store.data().caller()));
+        Box::new(async move { Ok((result(peer.process(call).await),)) })
     })?;
-    let metadata = inner.clone();
+    let metadata = peer.clone();
     interface.func_wrap("get-metadata", move |_, (): ()| {
         let Metadata { name, version } = metadata.metadata();
         let (description, author) = (String::new(), String::new());
         Ok((wit::PluginMetadata { name, version, description, author },))
     })?;
     interface.func_wrap_async("get-status", move |_, (): ()| {
-        let inner = inner.clone();
+        let peer = peer.clone();
         Box::new(async move {
-            Ok((match inner.status().await {
+            Ok((match peer.status().await {
                 PluginStatus::Uninitialized => wit::PluginStatus::Uninitialized,
                 PluginStatus::Ready => wit::PluginStatus::Ready,
                 PluginStatus::Running => wit::PluginStatus::Running,

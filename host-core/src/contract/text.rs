@@ -10,8 +10,14 @@ use super::{
 pub(super) struct V1(pub(super) plugin_api_v1::Guest);
 pub(super) struct V2(pub(super) plugin_api_v2::Guest);
 
-fn reply(output: String, content_type: String) -> ProcessReply {
-    ProcessReply { output: output.into_bytes(), content_type, items_processed: 1, warning: None }
+fn reply(output: String, call: &ProcessCall) -> ProcessReply {
+    ProcessReply {
+        output: output.into_bytes(),
+        content_type: call.content_type.clone(),
+        items_processed: 1,
+        warning: None,
+        degraded: None,
+    }
 }
 
 impl<T: Send + 'static> Processor<T> for V1 {
@@ -19,15 +25,14 @@ impl<T: Send + 'static> Processor<T> for V1 {
     fn process<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        mut call: ProcessCall,
+        call: &'a mut ProcessCall,
     ) -> GuestCall<'a, Result<ProcessReply, Refusal>> {
         Box::pin(async move {
-            let content_type = std::mem::take(&mut call.content_type);
             let input = match call.text() {
                 Ok(input) => input,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            Ok(Ok(reply(self.0.call_process(store, &input).await?, content_type)))
+            Ok(Ok(reply(self.0.call_process(store, input).await?, call)))
         })
     }
 }
@@ -36,17 +41,15 @@ impl<T: Send + 'static> Processor<T> for V2 {
     fn process<'a>(
         &'a self,
         store: &'a mut Store<T>,
-        mut call: ProcessCall,
+        call: &'a mut ProcessCall,
     ) -> GuestCall<'a, Result<ProcessReply, Refusal>> {
         Box::pin(async move {
-            let content_type = std::mem::take(&mut call.content_type);
-            let options = std::mem::take(&mut call.options);
             let input = match call.text() {
                 Ok(input) => input,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            let answer = self.0.call_process(store, &input, &options).await?;
-            Ok(answer.map(|output| reply(output, content_type)).map_err(Refusal::Plugin))
+            let answer = self.0.call_process(store, input, &call.options).await?;
+            Ok(answer.map(|output| reply(output, call)).map_err(Refusal::Plugin))
         })
     }
 }

@@ -12,13 +12,13 @@ async fn ends(body: &str, extra: &str, code: &str) -> CoreError {
         "(if (result i32) (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 120))
             (then {body}) (else (call $echo (local.get $ptr) (local.get $len))))"
     );
-    let prepared = prepare(&guests::v1(&on_x, extra)).unwrap();
+    let prepared = prepare(&guests::v1(&on_x, extra)).await.unwrap();
     let pool = Pool::new(prepared, PoolConfig::new(1), Data::new);
     let short = || CallBudget::new(Duration::from_secs(10), Duration::from_millis(100));
     let mut answers = Vec::new();
     for input in ["before", "x", "after", "x"] {
         let mut lease = pool.lease(&short()).await.unwrap();
-        let answer = lease.process(text(input), &short()).await;
+        let answer = lease.process(&mut text(input), &short()).await;
         assert_eq!(lease.is_spent(), answer.is_err(), "{input}");
         answers.push(answer.map(|reply| String::from_utf8(reply.output).unwrap()));
     }
@@ -83,7 +83,7 @@ async fn an_endless_loop_ends_at_its_deadline() {
     let spin = guests::v1("(loop $l (br $l)) (unreachable)", "");
     let mut spinning = instance(&spin).await;
     let short = CallBudget::new(Duration::from_millis(100), Duration::from_secs(10));
-    let error = spinning.process(text("x"), &short).await.unwrap_err();
+    let error = spinning.process(&mut text("x"), &short).await.unwrap_err();
     assert_eq!(error.code(), "core/deadline");
     assert!(spinning.is_spent());
 }
@@ -106,14 +106,14 @@ async fn a_guest_that_was_refused_memory_and_carried_on_is_not_blamed_for_it_lat
         "",
     ))
     .await;
-    assert!(guest.process(text("grow"), &budget()).await.is_ok());
-    let error = guest.process(text("x"), &budget()).await.unwrap_err();
+    assert!(guest.process(&mut text("grow"), &budget()).await.is_ok());
+    let error = guest.process(&mut text("x"), &budget()).await.unwrap_err();
     assert_eq!(error.code(), "core/trap-unreachable", "the refusal was in another call");
 }
 
 #[tokio::test]
 async fn a_memory_that_is_too_large_from_the_start_is_refused() {
-    let prepared = prepare(&guests::echo()).unwrap();
+    let prepared = prepare(&guests::echo()).await.unwrap();
     let Err(error) = prepared.start(Data::with_memory(1000), &[], &budget()).await else {
         panic!("a page of memory was given to a guest that may have 1000 bytes");
     };
@@ -124,7 +124,7 @@ async fn a_memory_that_is_too_large_from_the_start_is_refused() {
 #[tokio::test]
 async fn a_start_function_that_spins_is_stopped() {
     let prepared =
-        prepare(&guests::v1("(i32.const 0)", "(func $s (loop $l (br $l))) (start $s)")).unwrap();
+        prepare(&guests::v1("(i32.const 0)", "(func $s (loop $l (br $l))) (start $s)")).await.unwrap();
     let short = CallBudget::new(Duration::from_secs(10), Duration::from_millis(50));
     let Err(error) = prepared.start(Data::new(), &[], &short).await else {
         panic!("an endless start function ended");
@@ -138,7 +138,7 @@ async fn a_spinning_guest_leaves_the_executor_to_others() {
     let mut spinning = instance(&guests::v1("(loop $l (br $l)) (unreachable)", "")).await;
     let spin = tokio::spawn(async move {
         let short = CallBudget::new(Duration::from_secs(10), Duration::from_millis(500));
-        spinning.process(text("x"), &short).await.map(drop)
+        spinning.process(&mut text("x"), &short).await.map(drop)
     });
     let mut turns = 0;
     while !spin.is_finished() {

@@ -17,7 +17,7 @@ fn found(directory: &Path) -> BTreeMap<String, String> {
         .map(|found| {
             let name = found.path.file_name().unwrap().to_string_lossy().into_owned();
             let result = match found.artifact {
-                Ok(artifact) => artifact.manifest.plugin.name.to_string(),
+                Ok(artifact) => artifact.description.manifest.plugin.name.to_string(),
                 Err(error) => error.code().to_owned(),
             };
             (name, result)

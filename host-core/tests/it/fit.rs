@@ -30,7 +30,9 @@ fn another_major_version_of_the_contract_is_refused_before_compiling() {
 
 #[test]
 fn exports_that_make_up_no_world_are_refused_before_compiling() {
-    refused(guests::admit_wat("a", "(component)"), "core/contract-mismatch", "no world");
+    let half = guests::echo().replace("plugin-api-v1", "data-processor");
+    refused(guests::admit_wat("a", &half), "core/contract-mismatch", "no world");
+    refused(guests::admit_wat("a", "(component)"), "core/contract-mismatch", "exports nothing");
 }
 
 #[test]
@@ -82,45 +84,45 @@ fn importing(interface: &str, function: &str) -> String {
     )
 }
 
-#[test]
-fn an_import_the_host_does_not_offer_is_named() {
+#[tokio::test]
+async fn an_import_the_host_does_not_offer_is_named() {
     let guest = importing("evil:net/sockets@1.0.0", "");
-    refused(prepare(&guest), "core/unknown-import", "`evil:net/sockets@1.0.0`");
+    refused(prepare(&guest).await, "core/unknown-import", "`evil:net/sockets@1.0.0`");
     let plain = guests::echo().replacen("(component", "(component (import \"f\" (func))", 1);
-    refused(prepare(&plain), "core/unknown-import", "`f`");
+    refused(prepare(&plain).await, "core/unknown-import", "`f`");
 }
 
-#[test]
-fn an_import_of_another_shape_is_a_mismatch() {
+#[tokio::test]
+async fn an_import_of_another_shape_is_a_mismatch() {
     let runtime = Runtime::<Data>::builder(crate::small())
         .link(&["host:test/api"], |linker| {
             linker.instance("host:test/api@1.0.0")?.func_wrap("f", |_, _: (u32,)| Ok(()))
         })
         .build()
         .unwrap();
-    let check = |version: &str, function: &str| {
+    let check = async |version: &str, function: &str| {
         let guest = importing(&format!("host:test/api@{version}"), function);
-        runtime.prepare(&guests::admit_wat("a", &guest).unwrap(), &Imports::none())
+        runtime.prepare(&guests::admit_wat("a", &guest).unwrap(), &Imports::none()).await
     };
-    assert!(check("1.0.0", "(param \"x\" u32)").is_ok());
-    assert!(check("1.9.0", "(param \"x\" u32)").is_ok(), "the link decides, not the number");
-    refused(check("1.0.0", "(param \"x\" string)"), "core/contract-mismatch", "`f`");
-    refused(check("2.0.0", "(param \"x\" u32)"), "core/contract-mismatch", "host:test/api@2.0.0");
+    assert!(check("1.0.0", "(param \"x\" u32)").await.is_ok());
+    assert!(check("1.9.0", "(param \"x\" u32)").await.is_ok(), "the link decides, not the number");
+    refused(check("1.0.0", "(param \"x\" string)").await, "core/contract-mismatch", "`f`");
+    refused(check("2.0.0", "(param \"x\" u32)").await, "core/contract-mismatch", "host:test/api@2.0.0");
 }
 
 #[tokio::test]
 async fn an_export_of_another_shape_is_a_mismatch() {
     let guest = guests::echo().replace("(param \"input\" string)", "(param \"input\" (list u8))");
-    let prepared = prepare(&guest).unwrap();
+    let prepared = prepare(&guest).await.unwrap();
     let started = prepared.start(Data::new(), &[], &budget()).await;
     refused(started, "core/contract-mismatch", "another shape");
 }
 
-#[test]
-fn code_that_is_not_valid_does_not_compile() {
+#[tokio::test]
+async fn code_that_is_not_valid_does_not_compile() {
     for module in ["(func (result i32))", "(memory 1) (memory 1)", "(func return_call 0)"] {
         let guest =
             guests::echo().replacen("(component", &format!("(component (core module {module})"), 1);
-        refused(prepare(&guest), "core/compile-failed", "does not compile");
+        refused(prepare(&guest).await, "core/compile-failed", "does not compile");
     }
 }

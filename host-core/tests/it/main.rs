@@ -84,13 +84,13 @@ pub(crate) fn budget() -> CallBudget {
     CallBudget::new(Duration::from_secs(20), Duration::from_secs(10))
 }
 
-pub(crate) fn prepare(wat: &str) -> Result<Prepared<Data>, CoreError> {
-    runtime().prepare(&guests::admit_wat("guest", wat)?, &Imports::none())
+pub(crate) async fn prepare(wat: &str) -> Result<Prepared<Data>, CoreError> {
+    runtime().prepare(&guests::admit_wat("guest", wat)?, &Imports::none()).await
 }
 
 /// An instance of a guest that fits.
 pub(crate) async fn instance(wat: &str) -> Instance<Data> {
-    prepare(wat).unwrap().start(Data::new(), &[], &budget()).await.unwrap()
+    prepare(wat).await.unwrap().start(Data::new(), &[], &budget()).await.unwrap()
 }
 
 pub(crate) fn text(input: &str) -> ProcessCall {

@@ -2,12 +2,15 @@
 
 use std::process::ExitCode;
 
-/// Compiles one component from standard input; started by the host itself.
+/// Compiles one component from standard input to standard output; started by the host itself.
 #[derive(clap::Args)]
-pub(crate) struct Compile {}
+pub(crate) struct Compile {
+    /// For which engine, and within which bounds: what the host says, as JSON.
+    order: String,
+}
 
 impl Compile {
     pub(crate) fn run(self) -> ExitCode {
-        ExitCode::FAILURE
+        host_core::compile_helper(&self.order)
     }
 }

@@ -7,8 +7,9 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
 };
 use host_core::{Caller, EventCall};
-use host_ipc::{Event, is_event_type};
+use host_ipc::Event;
 use plugin_contract::Explain;
+use plugin_contract::is_event_type;
 use serde::{Deserialize, Serialize};
 
 use super::{App, Problem, body, request};

@@ -3,37 +3,39 @@
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use host_core::{
-    Artifact, CoreError, DependencyProblem, Imports, Metadata, PluginApi, PluginStatus,
-    ProcessCall, ProcessReply,
-};
 use plugin_contract::{PluginId, SYSTEM_PACKAGE};
 use semver::VersionReq;
 
-use crate::{HostError, loader::Loaded, plugin_host::Inner};
+use crate::{
+    CoreError, DependencyProblem, Description, Imports, Metadata, Plugin, PluginApi, PluginStatus,
+    ProcessCall, ProcessReply, StoreData, registry::Shelf,
+};
 
 /// Satisfies an import of `outer` with a plugin it depends on: whichever version serves at the time of
 /// the call and fits. It is called as every plugin is, within its own limits; the caller's deadline
 /// holds, too, since giving up the outer call gives up this one.
-pub(crate) struct Peer {
-    host: Weak<Inner>,
+pub(crate) struct Peer<T: 'static> {
+    shelf: Weak<Shelf<T>>,
     outer: PluginId,
     needs: PluginId,
     wanted: VersionReq,
 }
 
-impl Peer {
+impl<T: StoreData> Peer<T> {
     /// What satisfies the imports of a plugin: its dependency.
     ///
     /// # Errors
     /// `core/contract-mismatch` if it imports `plugin-api` and there are several.
-    pub(crate) fn imports(host: &Arc<Inner>, artifact: &Artifact) -> Result<Imports, CoreError> {
-        let imports_api = artifact
+    pub(crate) fn imports(
+        shelf: &Arc<Shelf<T>>,
+        plugin: &Description,
+    ) -> Result<Imports, CoreError> {
+        let imports_api = plugin
             .info
             .imported_interfaces()
             .any(|name| name.package == SYSTEM_PACKAGE && name.interface == "plugin-api");
-        let (outer, needed) = (&artifact.manifest.plugin.name, &artifact.manifest.dependencies);
-        let mut needed = needed.iter();
+        let outer = plugin.name();
+        let mut needed = plugin.manifest.dependencies.iter();
         let (needs, wanted) = match (imports_api, needed.next(), needed.next()) {
             (true, Some(one), None) => one,
             (true, Some(_), Some(_)) => {
@@ -46,7 +48,7 @@ impl Peer {
             _ => return Ok(Imports::none()),
         };
         let peer = Self {
-            host: Arc::downgrade(host),
+            shelf: Arc::downgrade(shelf),
             outer: outer.clone(),
             needs: needs.clone(),
             wanted: wanted.clone(),
@@ -54,9 +56,8 @@ impl Peer {
         Ok(Imports { plugin_api: Some(Arc::new(peer)) })
     }
 
-    fn find(&self) -> Result<Arc<Loaded>, CoreError> {
-        let found =
-            self.host.upgrade().and_then(|host| host.find_matching(&self.needs, &self.wanted));
+    fn find(&self) -> Result<Arc<Plugin<T>>, CoreError> {
+        let found = self.shelf.upgrade().and_then(|shelf| shelf.find(&self.needs, &self.wanted));
         found.ok_or_else(|| CoreError::Dependency {
             plugin: self.outer.clone(),
             needs: self.needs.clone(),
@@ -67,24 +68,21 @@ impl Peer {
 }
 
 #[async_trait]
-impl PluginApi for Peer {
-    async fn process(&self, call: ProcessCall) -> Result<ProcessReply, CoreError> {
-        let loaded = self.find()?;
-        let budget = loaded.budget();
-        loaded.pool.lease(&budget).await?.process(call, &budget).await
+impl<T: StoreData> PluginApi for Peer<T> {
+    async fn process(&self, mut call: ProcessCall) -> Result<ProcessReply, CoreError> {
+        self.find()?.process(&mut call).await
     }
 
     fn metadata(&self) -> Metadata {
-        let version = self.find().map(|loaded| loaded.prepared().version().to_string());
+        let version = self.find().map(|plugin| plugin.version().to_string());
         Metadata { name: self.needs.to_string(), version: version.unwrap_or_default() }
     }
 
     async fn status(&self) -> PluginStatus {
-        let Ok(loaded) = self.find() else { return PluginStatus::Errored };
-        let budget = loaded.budget();
-        let asked = async { loaded.pool.lease(&budget).await?.status(&budget).await };
-        match asked.await.map_err(HostError::from) {
+        let Ok(plugin) = self.find() else { return PluginStatus::Errored };
+        match plugin.status().await {
             Ok(status) => status.unwrap_or(PluginStatus::Ready),
+            Err(CoreError::Paused { .. }) => PluginStatus::Paused,
             Err(_) => PluginStatus::Errored,
         }
     }

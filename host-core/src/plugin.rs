@@ -1,0 +1,203 @@
+//! One revision of a plugin: what is known of it, whether it serves, and the instances that do.
+//!
+//! Start at [`Plugin::process`]; `attempt` is the way of one call, `state` says when there is one.
+//! Not here: which plugins there are, and when to look after them (`registry`).
+
+mod attempt;
+mod health;
+mod state;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use plugin_contract::{PluginId, World, is_subscription};
+use semver::Version;
+use tokio::time::Instant;
+
+use crate::{
+    CoreError, Description, MetricsSnapshot, Operation, Pool, PoolStatus, Prepared, StoreData,
+    Terms,
+    guard::{
+        breaker::{Breaker, BreakerState},
+        poison::PoisonMemory,
+    },
+    metrics::Metrics,
+    peer::Peer,
+    read_file,
+    registry::Shelf,
+};
+
+pub use health::HealthSettings;
+pub use state::PluginState;
+use state::State;
+
+/// Longest time for the first instance of a plugin to start, whatever it was granted for calls: others
+/// wait for it.
+const START_MAX: Duration = Duration::from_secs(5);
+
+/// Most event types that one plugin may subscribe to.
+const SUBSCRIPTIONS_MAX: usize = 64;
+
+/// One revision of a plugin, registered. Made by a [`Registry`](crate::Registry).
+pub struct Plugin<T: 'static> {
+    description: Arc<Description>,
+    /// The folder or file it came from.
+    path: PathBuf,
+    terms: Terms<T>,
+    shelf: Weak<Shelf<T>>,
+    /// There while it serves: all that a call has to look at.
+    serving: ArcSwapOption<Active<T>>,
+    state: Mutex<State<T>>,
+    /// Starts and checks that failed since the last good check.
+    failures: AtomicU32,
+    metrics: Metrics,
+    breaker: Breaker,
+    poison: PoisonMemory,
+}
+
+/// A plugin that was started.
+pub(crate) struct Active<T: 'static> {
+    pub(crate) pool: Pool<T>,
+    /// The event types it wants, exact or `prefix.*`.
+    subscriptions: Vec<String>,
+    since: Instant,
+}
+
+impl<T: StoreData> Plugin<T> {
+    pub(crate) fn new(
+        description: Arc<Description>,
+        path: PathBuf,
+        terms: Terms<T>,
+        shelf: &Arc<Shelf<T>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            description,
+            path,
+            shelf: Arc::downgrade(shelf),
+            serving: ArcSwapOption::empty(),
+            state: Mutex::new(State::Registered),
+            failures: AtomicU32::new(0),
+            metrics: Metrics::default(),
+            breaker: Breaker::new(terms.breaker),
+            poison: PoisonMemory::new(terms.poison),
+            terms,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &PluginId {
+        self.description.name()
+    }
+
+    /// Its version.
+    pub fn version(&self) -> &Version {
+        self.description.version()
+    }
+
+    /// Its world; `None` if it is none of this contract's.
+    pub fn world(&self) -> Option<World> {
+        self.description.world
+    }
+
+    /// What is known of its component.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The folder or file it came from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The terms it runs on.
+    pub fn terms(&self) -> &Terms<T> {
+        &self.terms
+    }
+
+    /// What it has done so far.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.metrics.snapshot()
+    }
+
+    /// Whether calls are let through to it.
+    pub fn breaker(&self) -> BreakerState {
+        self.breaker.state()
+    }
+
+    /// How busy its instances are; nothing if it was not started.
+    pub fn pool_status(&self) -> PoolStatus {
+        self.active().map(|active| active.pool.status()).unwrap_or_default()
+    }
+
+    /// The event types it wants, exact or `prefix.*`; none if it was not started.
+    pub fn subscriptions(&self) -> Vec<String> {
+        self.active().map(|active| active.subscriptions.clone()).unwrap_or_default()
+    }
+
+    /// Whether it wants events of this type.
+    pub fn wants(&self, event_type: &str) -> bool {
+        self.serving.load().as_ref().is_some_and(|active| {
+            let mut wanted = active.subscriptions.iter();
+            wanted.any(|wanted| plugin_contract::subscription_covers(wanted, event_type))
+        })
+    }
+
+    /// Whether it offers `operation`, as its exports say.
+    pub fn offers(&self, operation: Operation) -> bool {
+        crate::contract::offers(&self.description.info, operation)
+    }
+
+    /// Reads its component once more.
+    fn read(path: &Path, entrypoint: &str, bytes_max: u64) -> Result<Arc<[u8]>, CoreError> {
+        let file = if path.is_dir() { path.join(entrypoint) } else { path.to_owned() };
+        Ok(read_file(&file, bytes_max)?.into())
+    }
+
+    /// Compiles, links and initialises it. An instance that is ready waits in its pool.
+    async fn make_active(self: &Arc<Self>, shelf: &Arc<Shelf<T>>) -> Result<Active<T>, CoreError> {
+        let imports = Peer::imports(shelf, &self.description)?;
+        let (path, bytes_max) = (self.path.clone(), shelf.settings.admission.limits.bytes_max);
+        let entrypoint = self.description.manifest.plugin.entrypoint.clone();
+        let bytes = move || Self::read(&path, &entrypoint, bytes_max);
+        let prepared = shelf.runtime.prepare_described(&self.description, &imports, bytes).await?;
+        let data = self.terms.data.clone();
+        let pool = Pool::new(prepared.clone(), self.terms.pool, move || data());
+        let budget = self.terms.budget_within(START_MAX);
+        let mut first = pool.lease(&budget).await?;
+        let mut subscriptions = Vec::new();
+        if prepared.offers(Operation::SupportedEvents) {
+            subscriptions = first.supported_events(&budget).await?;
+            check_subscriptions(&prepared, &subscriptions)?;
+        }
+        drop(first);
+        Ok(Active { pool, subscriptions, since: Instant::now() })
+    }
+
+    fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+}
+
+fn check_subscriptions<T: StoreData>(
+    plugin: &Prepared<T>,
+    subscriptions: &[String],
+) -> Result<(), CoreError> {
+    let problem = match subscriptions.iter().find(|wanted| !is_subscription(wanted)) {
+        Some(wanted) => {
+            let wanted = plugin_contract::escape(wanted, 128);
+            format!("it wants events of the type `{wanted}`, which is none")
+        }
+        None if subscriptions.len() > SUBSCRIPTIONS_MAX => {
+            format!("it wants more than {SUBSCRIPTIONS_MAX} types of events")
+        }
+        None => return Ok(()),
+    };
+    Err(CoreError::ContractMismatch { plugin: plugin.plugin().clone(), problem, source: None })
+}

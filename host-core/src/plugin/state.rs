@@ -1,0 +1,320 @@
+//! Whether a plugin serves, and what it takes to get it there.
+//!
+//! ```text
+//! registered -> starting -> serving <-> paused
+//!                  |  ^        |
+//!                  v  |        v            a check or a start that failed
+//!                recovering <--+--> quarantined     too many of them in a row
+//!                  failed                   what it is does not fit: no use in trying again
+//! ```
+//! From all of them, unloading leads to `unloaded`, and loading back to `starting`.
+
+use std::{
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::time::Instant;
+
+use super::{Active, Plugin};
+use crate::{CoreError, DependencyProblem, StoreData, registry::Shelf};
+
+/// Where a plugin stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PluginState {
+    /// Known. Where plugins are loaded when needed, the first call starts it.
+    Registered,
+    /// Being compiled, linked and initialised.
+    Starting,
+    /// Takes calls.
+    Serving,
+    /// Says that it takes no calls for now.
+    Paused,
+    /// Failed, and will be started again.
+    Recovering,
+    /// Failed again and again, and is left alone for long.
+    Quarantined,
+    /// Does not fit this host. Reload it when it was mended.
+    Failed,
+    /// Was unloaded.
+    Unloaded,
+}
+
+impl PluginState {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Registered,
+        Self::Starting,
+        Self::Serving,
+        Self::Paused,
+        Self::Recovering,
+        Self::Quarantined,
+        Self::Failed,
+        Self::Unloaded,
+    ];
+
+    /// In one word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Paused => "paused",
+            Self::Recovering => "recovering",
+            Self::Quarantined => "quarantined",
+            Self::Failed => "failed",
+            Self::Unloaded => "unloaded",
+        }
+    }
+}
+
+/// A start under way; all who wait for it see how it ends.
+type Start = Shared<BoxFuture<'static, Result<(), Arc<CoreError>>>>;
+
+pub(super) enum State<T: 'static> {
+    Registered,
+    Starting(Start),
+    Serving(Arc<Active<T>>),
+    Paused(Arc<Active<T>>),
+    Recovering { retry_at: Instant, error: Arc<CoreError> },
+    Quarantined { until: Instant, error: Arc<CoreError> },
+    Failed { error: Arc<CoreError> },
+    Unloaded,
+}
+
+impl<T: StoreData> Plugin<T> {
+    /// Where it stands.
+    pub fn state(&self) -> PluginState {
+        match &*self.lock() {
+            State::Registered => PluginState::Registered,
+            State::Starting(_) => PluginState::Starting,
+            State::Serving(_) => PluginState::Serving,
+            State::Paused(_) => PluginState::Paused,
+            State::Recovering { .. } => PluginState::Recovering,
+            State::Quarantined { .. } => PluginState::Quarantined,
+            State::Failed { .. } => PluginState::Failed,
+            State::Unloaded => PluginState::Unloaded,
+        }
+    }
+
+    /// What went wrong, if that is why it does not serve.
+    pub fn trouble(&self) -> Option<Arc<CoreError>> {
+        match &*self.lock() {
+            State::Recovering { error, .. }
+            | State::Quarantined { error, .. }
+            | State::Failed { error } => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its instances, if it was started, paused or not.
+    pub(crate) fn active(&self) -> Option<Arc<Active<T>>> {
+        match &*self.lock() {
+            State::Serving(active) | State::Paused(active) => Some(active.clone()),
+            _ => None,
+        }
+    }
+
+    /// Its instances, if it takes calls; started first where that is due.
+    pub(super) async fn ready(self: &Arc<Self>) -> Result<Arc<Active<T>>, CoreError> {
+        if let Some(active) = self.serving.load_full() {
+            return Ok(active);
+        }
+        let start = self.refusal_or_start()?;
+        start.await.map_err(CoreError::Shared)?;
+        match self.active() {
+            Some(active) => Ok(active),
+            // Unloaded, or paused, as soon as it was started.
+            None => Err(CoreError::Retired { plugin: self.name().clone() }),
+        }
+    }
+
+    /// Why it takes no calls, or the start to wait for.
+    fn refusal_or_start(self: &Arc<Self>) -> Result<Start, CoreError> {
+        let now = Instant::now();
+        let plugin = || self.name().clone();
+        match &*self.lock() {
+            State::Starting(start) => return Ok(start.clone()),
+            // Since the call looked.
+            State::Serving(_) => return Ok(async { Ok(()) }.boxed().shared()),
+            State::Registered if self.is_lazy() => {}
+            State::Registered | State::Unloaded => {
+                return Err(CoreError::NotLoaded { plugin: plugin() });
+            }
+            State::Paused(_) => return Err(CoreError::Paused { plugin: plugin() }),
+            State::Failed { error } => return Err(CoreError::Shared(error.clone())),
+            State::Recovering { retry_at, error } => {
+                return Err(CoreError::Recovering {
+                    plugin: plugin(),
+                    retry_after: retry_at.saturating_duration_since(now),
+                    source: error.clone(),
+                });
+            }
+            State::Quarantined { until, error } => {
+                return Err(CoreError::Quarantined {
+                    plugin: plugin(),
+                    retry_after: until.saturating_duration_since(now),
+                    source: error.clone(),
+                });
+            }
+        }
+        Ok(self.start())
+    }
+
+    fn is_lazy(&self) -> bool {
+        self.shelf.upgrade().is_some_and(|shelf| shelf.settings.lazy)
+    }
+
+    /// Starts it, unless it is started or starting. A caller that goes away does not end the start.
+    pub(crate) fn start(self: &Arc<Self>) -> Start {
+        let mut state = self.lock();
+        match &*state {
+            State::Starting(start) => return start.clone(),
+            State::Serving(_) | State::Paused(_) => return async { Ok(()) }.boxed().shared(),
+            _ => {}
+        }
+        let plugin = self.clone();
+        let task = tokio::spawn(async move { plugin.run_start().await });
+        let start = async move {
+            // The executor goes down, or the compiler panicked on a plugin: that plugin is refused.
+            let engine = |error: tokio::task::JoinError| CoreError::Engine(error.into());
+            task.await.unwrap_or_else(|error| Err(Arc::new(engine(error))))
+        };
+        let start = start.boxed().shared();
+        *state = State::Starting(start.clone());
+        start
+    }
+
+    async fn run_start(self: Arc<Self>) -> Result<(), Arc<CoreError>> {
+        let result = match self.shelf.upgrade() {
+            Some(shelf) => self.try_start(&shelf).await,
+            None => Err(CoreError::Retired { plugin: self.name().clone() }),
+        };
+        let outcome = match result {
+            Ok(active) => {
+                let active = Arc::new(active);
+                let mut state = self.lock();
+                if matches!(*state, State::Starting(_)) {
+                    *state = State::Serving(active.clone());
+                    self.serving.store(Some(active));
+                }
+                // Else it was unloaded meanwhile, and what was started goes.
+                Ok(())
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                self.put_down(error.clone());
+                Err(error)
+            }
+        };
+        if let Some(shelf) = self.shelf.upgrade() {
+            shelf.changed(self.name());
+        }
+        outcome
+    }
+
+    async fn try_start(self: &Arc<Self>, shelf: &Arc<Shelf<T>>) -> Result<Active<T>, CoreError> {
+        for (needs, wanted) in &self.description.manifest.dependencies {
+            let failed = |problem| CoreError::Dependency {
+                plugin: self.name().clone(),
+                needs: needs.clone(),
+                wanted: wanted.clone(),
+                problem,
+            };
+            let dependency =
+                shelf.find(needs, wanted).ok_or_else(|| failed(DependencyProblem::Missing))?;
+            dependency.start().await.map_err(|_| failed(DependencyProblem::Failed))?;
+        }
+        // After the dependencies: who waits for another's start must not keep it from starting.
+        // The semaphore is never closed.
+        let _turn = shelf.starts.acquire().await;
+        self.make_active(shelf).await
+    }
+
+    /// It failed: decides when to try again. Instances that were there finish their calls and go.
+    pub(super) fn put_down(&self, error: Arc<CoreError>) {
+        let Some(shelf) = self.shelf.upgrade() else { return };
+        let health = &shelf.settings.health;
+        let now = Instant::now();
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        let next = if !error.may_pass() {
+            State::Failed { error: error.clone() }
+        } else if failures >= health.failures_max {
+            tracing::warn!(plugin = %self.name(), failures, "a plugin keeps failing: quarantined");
+            State::Quarantined { until: now + jittered(health.quarantine), error: error.clone() }
+        } else {
+            let doubled = 1_u32 << (failures - 1).min(20);
+            let wait = health.backoff_min.saturating_mul(doubled).min(health.backoff_max);
+            State::Recovering { retry_at: now + jittered(wait), error: error.clone() }
+        };
+        self.replace(next, shelf.settings.health.drain_max);
+    }
+
+    /// Takes it out of service and gives it another state.
+    fn replace(&self, next: State<T>, drain_max: Duration) -> Option<Arc<Active<T>>> {
+        let old = std::mem::replace(&mut *self.lock(), next);
+        self.serving.store(None);
+        let (State::Serving(active) | State::Paused(active)) = old else { return None };
+        let pool = active.pool.clone();
+        if let Ok(handle) = tokio::runtime::Handle::try_current() {
+            handle.spawn(async move { pool.retire(Instant::now() + drain_max).await });
+        }
+        Some(active)
+    }
+
+    /// Takes it out of service, lets calls under way end until `deadline`, and shuts its instances down.
+    /// Returns the number of calls that were still under way then.
+    pub(crate) async fn unload(&self, deadline: Instant) -> u32 {
+        let old = std::mem::replace(&mut *self.lock(), State::Unloaded);
+        self.serving.store(None);
+        match old {
+            State::Serving(active) | State::Paused(active) => active.pool.retire(deadline).await,
+            _ => 0,
+        }
+    }
+
+    /// Starts it if its time has come.
+    pub(crate) fn retry_if_due(self: &Arc<Self>, now: Instant) {
+        let due = match &*self.lock() {
+            State::Recovering { retry_at, .. } => *retry_at <= now,
+            State::Quarantined { until, .. } => *until <= now,
+            _ => false,
+        };
+        if due {
+            drop(self.start());
+        }
+    }
+
+    pub(super) fn pause(&self, active: &Arc<Active<T>>) {
+        let mut state = self.lock();
+        if matches!(&*state, State::Serving(now) if Arc::ptr_eq(now, active)) {
+            tracing::info!(plugin = %self.name(), "a plugin has paused");
+            *state = State::Paused(active.clone());
+            self.serving.store(None);
+        }
+    }
+
+    pub(super) fn resume(&self, active: &Arc<Active<T>>) {
+        let mut state = self.lock();
+        if matches!(&*state, State::Paused(now) if Arc::ptr_eq(now, active)) {
+            tracing::info!(plugin = %self.name(), "a plugin has resumed");
+            *state = State::Serving(active.clone());
+            self.serving.store(Some(active.clone()));
+        }
+    }
+}
+
+/// `wait`, and up to a fifth more: what failed together is not to come back together.
+fn jittered(wait: Duration) -> Duration {
+    wait.saturating_add(wait.mul_f64(fastrand::f64() / 5.0))
+}

@@ -1,0 +1,239 @@
+//! From a directory to plugins that serve.
+//!
+//! One plugin that fails does not stop the others: it is refused, with what depends on it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
+
+use futures::future::join_all;
+use plugin_contract::{Manifest, PluginId};
+use semver::Version;
+use tokio::time::Instant;
+
+use super::{Loaded, Refused, Registry, Shelf};
+use crate::{
+    CoreError, Description, Node, Operation, Plugin, StoreData, Terms, discover, read_artifact,
+    start_plan,
+};
+
+/// Something on its way to the shelf.
+struct Candidate<T: 'static> {
+    path: PathBuf,
+    description: Arc<Description>,
+    terms: Terms<T>,
+}
+
+impl<T: StoreData> Registry<T> {
+    /// Loads the plugins of a directory, or the one plugin that the directory or file is; of a directory,
+    /// all or only one and, step by step, what it depends on.
+    ///
+    /// Each is started after all that it depends on, and serves as soon as it has started. What is there
+    /// already in the same version stays, and its twin is refused. Some can be loaded while others are.
+    ///
+    /// # Errors
+    /// `core/unreadable` if the directory cannot be listed; `core/retired` if the registry shuts down.
+    pub async fn load(&self, path: &Path, only: Option<&PluginId>) -> Result<Loaded<T>, CoreError> {
+        let (candidates, mut refused) = {
+            let (shelf, path, only) = (self.shelf.clone(), path.to_owned(), only.cloned());
+            blocking(move || shelf.candidates(&path, only.as_ref())).await?
+        };
+        let registered = self.register(candidates, &mut refused);
+        for plugin in &registered {
+            self.shelf.changed(plugin.name());
+        }
+        // What a plugin wants to be told of events is known once it has started.
+        let lazy = self.shelf.settings.lazy;
+        let now = |plugin: &&Arc<Plugin<T>>| !lazy || plugin.offers(Operation::SupportedEvents);
+        let starting: Vec<_> = registered.iter().filter(now).collect();
+        if !starting.is_empty() {
+            let starts = starting.iter().map(|plugin| plugin.start());
+            for (plugin, result) in starting.iter().zip(join_all(starts).await) {
+                if let Err(error) = result {
+                    refused.push(Refused { path: plugin.path().to_owned(), error });
+                }
+            }
+        }
+        if self.shelf.closing.load(Ordering::Acquire) {
+            // What came too late for the shutdown is shut down here.
+            let unloading = registered.iter().map(|plugin| plugin.unload(Instant::now()));
+            join_all(unloading).await;
+        }
+        Ok(Loaded { registered, refused })
+    }
+
+    /// Registers what depends on nothing that is missing.
+    fn register(
+        &self,
+        candidates: Vec<Candidate<T>>,
+        refused: &mut Vec<Refused>,
+    ) -> Vec<Arc<Plugin<T>>> {
+        let there = self.all();
+        // What is there already comes after the candidates: it satisfies them, and is not started again.
+        let manifests: Vec<&Manifest> =
+            (candidates.iter().map(|candidate| &candidate.description.manifest))
+                .chain(there.iter().map(|plugin| &plugin.description().manifest))
+                .collect();
+        let nodes: Vec<Node<'_>> = manifests.iter().map(|manifest| Node::of(manifest)).collect();
+        let plan = start_plan(&nodes);
+        let mut candidates: Vec<Option<Candidate<T>>> = candidates.into_iter().map(Some).collect();
+        for (at, error) in plan.refused {
+            if let Some(candidate) = candidates.get_mut(at).and_then(Option::take) {
+                refused.push(Refused { path: candidate.path, error: Arc::new(error) });
+            }
+        }
+        let mut registered = Vec::new();
+        for at in plan.order {
+            let Some(candidate) = candidates.get_mut(at).and_then(Option::take) else { continue };
+            let Candidate { path, description, terms } = candidate;
+            let plugin = Plugin::new(description, path, terms, &self.shelf);
+            match self.shelf.add(&plugin) {
+                Ok(()) => registered.push(plugin),
+                // Another load was faster.
+                Err(first) => refused.push(Refused {
+                    path: plugin.path().to_owned(),
+                    error: Arc::new(duplicate(&plugin, &first)),
+                }),
+            }
+        }
+        registered
+    }
+
+    /// Reads a plugin's file anew and has what is there now serve in its place. The old revision serves
+    /// until the new one has started, and its calls may end until `deadline`; if anything goes wrong, it
+    /// goes on as if nothing had been.
+    ///
+    /// # Errors
+    /// Those of admitting and starting a plugin; `core/identity-mismatch` if another plugin lies there
+    /// now; `core/not-loaded` if there is none of this name and version.
+    pub async fn reload(
+        &self,
+        name: &PluginId,
+        version: &Version,
+        deadline: Instant,
+    ) -> Result<Arc<Plugin<T>>, CoreError> {
+        let old = self.known(name, version)?;
+        let candidate = {
+            let (shelf, path) = (self.shelf.clone(), old.path().to_owned());
+            blocking(move || shelf.candidate(path)).await?
+        };
+        let Candidate { path, description, terms } = candidate;
+        if description.name() != name {
+            return Err(CoreError::IdentityMismatch {
+                plugin: name.clone(),
+                version: version.clone(),
+                says: description.name().to_string(),
+            });
+        }
+        let new = Plugin::new(description, path, terms, &self.shelf);
+        new.start().await.map_err(CoreError::Shared)?;
+        if let Err(error) = self.shelf.swap(&old, &new) {
+            new.unload(deadline).await;
+            return Err(error);
+        }
+        self.shelf.changed(name);
+        old.unload(deadline).await;
+        Ok(new)
+    }
+
+    /// Takes a plugin out of service, as [`Registry::unload`] does, and forgets it.
+    ///
+    /// # Errors
+    /// As for [`Registry::unload`].
+    pub async fn remove(
+        &self,
+        name: &PluginId,
+        version: &Version,
+        deadline: Instant,
+    ) -> Result<u32, CoreError> {
+        let plugin = self.known(name, version)?;
+        let left = self.unload(name, version, deadline).await?;
+        self.shelf.remove(&plugin);
+        self.shelf.changed(name);
+        Ok(left)
+    }
+}
+
+impl<T: StoreData> Shelf<T> {
+    /// Reads a directory and decides on each plugin in it, without compiling anything.
+    fn candidates(
+        &self,
+        directory: &Path,
+        only: Option<&PluginId>,
+    ) -> Result<(Vec<Candidate<T>>, Vec<Refused>), CoreError> {
+        let (mut candidates, mut refused) = (Vec::<Candidate<T>>::new(), Vec::new());
+        type Identity = (PluginId, Version);
+        let mut first_of: HashMap<Identity, PathBuf> = (self.all().iter())
+            .map(|plugin| {
+                ((plugin.name().clone(), plugin.version().clone()), plugin.path().to_owned())
+            })
+            .collect();
+        for found in discover(directory, self.settings.admission.clone())? {
+            let path = found.path.clone();
+            let decided = found.artifact.and_then(|artifact| {
+                let description = artifact.description;
+                let identity = (description.name().clone(), description.version().clone());
+                if let Some(first) = first_of.get(&identity) {
+                    let (plugin, version) = identity;
+                    return Err(CoreError::Duplicate { plugin, version, first: first.clone() });
+                }
+                let terms = self.embedder.terms(&description).map_err(CoreError::Denied)?;
+                first_of.insert(identity, path.clone());
+                Ok(Candidate { path, description, terms })
+            });
+            match decided {
+                Ok(candidate) => candidates.push(candidate),
+                Err(error) => refused.push(Refused { path: found.path, error: Arc::new(error) }),
+            }
+        }
+        if let Some(only) = only {
+            retain_needed(&mut candidates, only);
+        }
+        Ok((candidates, refused))
+    }
+
+    /// Reads one plugin anew.
+    fn candidate(&self, path: PathBuf) -> Result<Candidate<T>, CoreError> {
+        let description = read_artifact(&path, &self.settings.admission)?.description;
+        let terms = self.embedder.terms(&description).map_err(CoreError::Denied)?;
+        Ok(Candidate { path, description, terms })
+    }
+}
+
+/// Keeps one plugin and, step by step, what it depends on.
+fn retain_needed<T>(candidates: &mut Vec<Candidate<T>>, only: &PluginId) {
+    let mut needed = HashSet::from([only.clone()]);
+    loop {
+        let before = needed.len();
+        for candidate in candidates.iter() {
+            let manifest = &candidate.description.manifest;
+            if needed.contains(&manifest.plugin.name) {
+                needed.extend(manifest.dependencies.keys().cloned());
+            }
+        }
+        if needed.len() == before {
+            break;
+        }
+    }
+    candidates.retain(|candidate| needed.contains(candidate.description.name()));
+}
+
+pub(super) fn duplicate<T: StoreData>(plugin: &Plugin<T>, first: &Plugin<T>) -> CoreError {
+    CoreError::Duplicate {
+        plugin: plugin.name().clone(),
+        version: plugin.version().clone(),
+        first: first.path().to_owned(),
+    }
+}
+
+/// Runs what blocks (files) where that harms nobody.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, CoreError> + Send + 'static,
+) -> Result<R, CoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(CoreError::Engine(error.into())),
+    }
+}
