@@ -17,6 +17,9 @@ pub struct Admission {
     pub limits: ReadLimits,
     /// What plugins that ask for a host are compared with. Default: the version of this crate.
     pub host_version: Version,
+    /// Whether a component that nothing says the name of is taken, by the name of its file and as version
+    /// 0.0.0. Default: no.
+    pub unnamed: bool,
 }
 
 impl Default for Admission {
@@ -25,6 +28,7 @@ impl Default for Admission {
         Self {
             limits: ReadLimits::default(),
             host_version: host_version.expect("cargo takes no other version"),
+            unnamed: false,
         }
     }
 }

@@ -172,6 +172,16 @@ pub enum Degraded {
     },
 }
 
+impl fmt::Display for Degraded {
+    /// `passed-through; core/deadline`, `fallback 0.1.0; core/deadline`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PassedThrough { code } => write!(f, "passed-through; {code}"),
+            Self::Fallback { version, code } => write!(f, "fallback {version}; {code}"),
+        }
+    }
+}
+
 /// Something that happened, to be handed to a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCall {

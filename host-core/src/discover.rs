@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use plugin_contract::{ComponentError, Manifest, ManifestError};
+use plugin_contract::{ComponentError, ComponentInfo, Manifest, ManifestError, PluginId};
 
 use crate::{Admission, Artifact, CoreError, admit};
 
@@ -67,7 +67,11 @@ pub fn read_artifact(path: &Path, admission: &Admission) -> Result<Artifact, Cor
     let bytes_max = admission.limits.bytes_max;
     if !path.is_dir() {
         let bytes = read_file(path, bytes_max)?;
-        return admit(bytes, None, admission);
+        let unnamed = admission.unnamed && {
+            let info = ComponentInfo::read(&bytes, &admission.limits)?;
+            info.embedded.is_none()
+        };
+        return admit(bytes, unnamed.then(|| made_up(path)), admission);
     }
     let manifest_path = path.join("plugin.toml");
     let text = match read_file(&manifest_path, Manifest::BYTES_MAX as u64) {
@@ -82,6 +86,19 @@ pub fn read_artifact(path: &Path, admission: &Admission) -> Result<Artifact, Cor
     let manifest = Manifest::from_bytes(&text)?;
     let bytes = read_file(&path.join(&manifest.plugin.entrypoint), bytes_max)?;
     admit(bytes, Some(manifest), admission)
+}
+
+/// A manifest for a component that nothing says the name of.
+fn made_up(path: &Path) -> Manifest {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let name: String =
+        stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(64).collect();
+    let name: PluginId = (name.trim_matches('-').parse())
+        .unwrap_or_else(|_| "component".parse().expect("a plain word is a name"));
+    let text = format!(
+        "[plugin]\nname = \"{name}\"\nversion = \"0.0.0\"\nentrypoint = \"{name}.wasm\"\n"
+    );
+    text.parse().expect("a name, a version and a file name are a manifest")
 }
 
 /// Reads a regular file of at most `bytes_max` bytes. Never waits for a pipe or a device, and never

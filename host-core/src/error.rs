@@ -489,6 +489,14 @@ fn offering(functions: &[String]) -> String {
 }
 
 impl CoreError {
+    /// The error itself, where it was told to several.
+    pub fn unshared(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.unshared(),
+            error => error,
+        }
+    }
+
     /// Whether the plugin broke: a trap, a deadline, a limit. Its instance is spent, and the next call is
     /// no surer to succeed. Refusals, and a host that is busy, are no such thing.
     pub fn is_breakage(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What a revision has done so far, in numbers.
 //!
 //! [`Metrics`] is written by every call and read by few: recording takes some relaxed additions, no
-//! lock, no allocation and no clock. [`MetricsSnapshot`] is what readers get.
+//! lock, no clock and, after the first call, no allocation. [`MetricsSnapshot`] is what readers get.
 //! Not here: how busy a pool is (`pool`), and how the numbers are written down for a collector (`host`).
 
 use std::{
@@ -51,17 +51,22 @@ const OTHER: &str = "other";
 /// The rate of calls forgets by this much: after it, the past weighs 1/e.
 const RATE_HORIZON: Duration = Duration::from_secs(60);
 
-/// The numbers of one revision.
+/// The numbers of one revision. Those of calls take some kilobytes, and are set aside with the first call.
+#[derive(Default)]
 pub(crate) struct Metrics {
+    called: OnceLock<Box<Called>>,
+    /// The bits of a float: calls per second.
+    rate: AtomicU64,
+    sampled: Mutex<Option<Sample>>,
+}
+
+struct Called {
     /// What every call writes, once for each core: cores that write to the same words wait for each
     /// other, ten times as long as the writing takes.
     shards: Box<[Shard]>,
     last_ns: AtomicU64,
     errors: [ErrorCount; CODES_MAX],
     errors_other: AtomicU64,
-    /// The bits of a float: calls per second.
-    rate: AtomicU64,
-    sampled: Mutex<Option<Sample>>,
 }
 
 /// The calls that ended on some of the threads. On cache lines of its own.
@@ -100,15 +105,13 @@ struct Sample {
     rate: Option<f64>,
 }
 
-impl Default for Metrics {
+impl Default for Called {
     fn default() -> Self {
         Self {
             shards: (0..*SHARDS).map(|_| Shard::default()).collect(),
             last_ns: AtomicU64::new(0),
             errors: std::array::from_fn(|_| ErrorCount::default()),
             errors_other: AtomicU64::new(0),
-            rate: AtomicU64::new(0),
-            sampled: Mutex::new(None),
         }
     }
 }
@@ -117,9 +120,10 @@ impl Metrics {
     /// A call has ended, after `latency` as its caller saw it and `cpu` of execution; `code` is that of
     /// its error.
     pub(crate) fn record(&self, latency: Duration, cpu: Duration, code: Option<&'static str>) {
+        let called = self.called.get_or_init(Box::default);
         // A thread that is ending has no number any more.
         let thread = THREAD.try_with(|thread| *thread).unwrap_or(0);
-        let shard = &self.shards[thread % self.shards.len()];
+        let shard = &called.shards[thread % called.shards.len()];
         let bucket = BOUNDS.partition_point(|bound| *bound < latency);
         let latency = nanos(latency);
         shard.buckets[bucket].fetch_add(1, Relaxed);
@@ -127,21 +131,16 @@ impl Metrics {
         if !cpu.is_zero() {
             shard.cpu_ns.fetch_add(nanos(cpu), Relaxed);
         }
-        self.last_ns.store(latency, Relaxed);
+        called.last_ns.store(latency, Relaxed);
         if let Some(code) = code {
-            self.count_of(code).fetch_add(1, Relaxed);
+            called.count_of(code).fetch_add(1, Relaxed);
         }
-    }
-
-    fn count_of(&self, code: &'static str) -> &AtomicU64 {
-        let slot = self.errors.iter().find(|slot| *slot.code.get_or_init(|| code) == code);
-        slot.map_or(&self.errors_other, |slot| &slot.count)
     }
 
     /// Brings the rate of calls up to date. To be called every few seconds; the first call only starts
     /// the measurement.
     pub(crate) fn sample(&self, now: Instant) {
-        let calls = self.calls();
+        let calls = self.called.get().map_or(0, |called| called.calls());
         // Nothing panics while it holds the lock.
         let mut sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last) = sampled.as_mut() else {
@@ -164,6 +163,19 @@ impl Metrics {
         self.rate.store(rate.to_bits(), Relaxed);
     }
 
+    /// The numbers as they are now. Calls that end meanwhile may be in some of them and not in others.
+    pub(crate) fn snapshot(&self) -> MetricsSnapshot {
+        let called = self.called.get().map(|called| called.snapshot()).unwrap_or_default();
+        MetricsSnapshot { rate_per_second: f64::from_bits(self.rate.load(Relaxed)), ..called }
+    }
+}
+
+impl Called {
+    fn count_of(&self, code: &'static str) -> &AtomicU64 {
+        let slot = self.errors.iter().find(|slot| *slot.code.get_or_init(|| code) == code);
+        slot.map_or(&self.errors_other, |slot| &slot.count)
+    }
+
     fn calls(&self) -> u64 {
         self.sum(|shard| shard.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum())
     }
@@ -172,8 +184,7 @@ impl Metrics {
         self.shards.iter().map(of).fold(0, u64::wrapping_add)
     }
 
-    /// The numbers as they are now. Calls that end meanwhile may be in some of them and not in others.
-    pub(crate) fn snapshot(&self) -> MetricsSnapshot {
+    fn snapshot(&self) -> MetricsSnapshot {
         let count = |i: usize| self.sum(|shard| shard.buckets[i].load(Relaxed));
         let counts: Vec<u64> = (0..=BOUNDS.len()).map(count).collect();
         let named = self.errors.iter().map_while(|slot| {
@@ -192,7 +203,7 @@ impl Metrics {
                 last: Duration::from_nanos(self.last_ns.load(Relaxed)),
             },
             cpu_time: Duration::from_nanos(self.sum(|shard| shard.cpu_ns.load(Relaxed))),
-            rate_per_second: f64::from_bits(self.rate.load(Relaxed)),
+            rate_per_second: 0.0,
         }
     }
 }

@@ -19,7 +19,8 @@ use host_security::{
 use plugin_contract::PluginId;
 
 use crate::{
-    HostError, PluginHost, PluginSettings, blocking, routes::Routes, state, terms::HostTerms,
+    HostConfig, HostError, PluginHost, PluginSettings, blocking, routes::Routes, state,
+    terms::HostTerms,
 };
 
 /// Where plugins' configuration is kept.
@@ -37,7 +38,7 @@ pub struct PluginHostBuilder {
     pub(crate) plugins: Option<PathBuf>,
     pub(crate) only: Option<PluginId>,
     storage: Storage,
-    policy: Policy,
+    pub(crate) policy: Policy,
     plugin_settings: BTreeMap<PluginId, PluginSettings>,
     registry: RegistrySettings,
     engine: EngineSettings,
@@ -99,6 +100,14 @@ impl PluginHostBuilder {
         self
     }
 
+    /// Sets all that a `host.toml` says.
+    #[must_use]
+    pub fn config(mut self, config: HostConfig) -> Self {
+        self.registry.health = config.health;
+        self.plugin_settings.extend(config.plugins);
+        self
+    }
+
     /// What the operator decides for one plugin, beside what it is granted.
     #[must_use]
     pub fn plugin(mut self, plugin: PluginId, settings: PluginSettings) -> Self {
@@ -125,6 +134,13 @@ impl PluginHostBuilder {
     #[must_use]
     pub fn code(mut self, settings: CodeSettings) -> Self {
         self.code = settings;
+        self
+    }
+
+    /// Admits components that nothing says the name of, by that of their file, as version 0.0.0.
+    #[must_use]
+    pub fn unnamed(mut self, admitted: bool) -> Self {
+        self.registry.admission.unnamed = admitted;
         self
     }
 

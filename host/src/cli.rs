@@ -1,5 +1,7 @@
 //! The command line.
 
+mod args;
+mod call;
 mod compile;
 mod doctor;
 mod error;
@@ -9,16 +11,15 @@ mod run;
 mod serve;
 
 use std::{
-    collections::BTreeMap,
     io::{ErrorKind, IsTerminal, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use host::Policy;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+pub(crate) use args::PluginArgs;
 pub(crate) use error::CliError;
 
 /// Runs plugins: WebAssembly components, each within the authority it was granted.
@@ -50,6 +51,7 @@ enum LogForm {
 enum Command {
     Serve(serve::Serve),
     Run(run::Run),
+    Call(call::Call),
     Inspect(inspect::Inspect),
     List(list::List),
     Doctor(doctor::Doctor),
@@ -68,6 +70,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(json).await,
             Command::Run(run) => run.run(json).await,
+            Command::Call(call) => call.run(json).await,
             Command::Inspect(inspect) => inspect.run(json).await,
             Command::List(list) => list.run(json).await,
             Command::Doctor(doctor) => Ok(doctor.run(json)),
@@ -80,34 +83,6 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
         }
-    }
-}
-
-/// Where plugins are and what they may have: the same for all commands.
-#[derive(Args)]
-pub(crate) struct PluginArgs {
-    /// The directory with the plugins.
-    #[arg(long, value_name = "DIR", default_value = "dist/plugins", env = "PLUGIN_HOST_PLUGINS")]
-    pub(crate) plugins: PathBuf,
-    /// An environment variable that plugins which ask for it are given. Without a value: the host's own.
-    #[arg(long = "grant-env", value_name = "NAME[=VALUE]", value_parser = env_grant)]
-    grant_env: Vec<(String, String)>,
-}
-
-impl PluginArgs {
-    pub(crate) fn policy(&self) -> Policy {
-        let env: BTreeMap<String, String> = self.grant_env.iter().cloned().collect();
-        Policy { env, ..Policy::default() }
-    }
-}
-
-fn env_grant(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => match std::env::var(text) {
-            Ok(value) => Ok((text.to_owned(), value)),
-            Err(_) => Err(format!("the host has no variable `{text}`: write `{text}=VALUE`")),
-        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong in a host.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use host_core::CoreError;
 use host_ipc::ConfigError;
@@ -52,18 +52,34 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// When a call that was refused is worth another try, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Core(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     /// The message, for whoever is not to know where things lie on the host: no paths, no causes, no
     /// frames.
     pub fn public_message(&self) -> String {
         match self {
-            Self::Core(CoreError::Unreadable { .. }) => "a file cannot be read".to_owned(),
-            Self::Core(CoreError::Duplicate { plugin, version, .. }) => {
-                format!("`{plugin}` {version} is there already")
-            }
+            Self::Core(error) => match error.unshared() {
+                CoreError::Unreadable { .. } => "a file cannot be read".to_owned(),
+                CoreError::Duplicate { plugin, version, .. } => {
+                    format!("`{plugin}` {version} is there already")
+                }
+                error => first_line(error),
+            },
             Self::DataDir { .. } => "the data directory cannot be used".to_owned(),
-            error => error.to_string().lines().next().unwrap_or_default().to_owned(),
+            error => first_line(error),
         }
     }
+}
+
+/// Without the guest's frames.
+fn first_line(error: &impl std::fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 impl Explain for HostError {

@@ -4,15 +4,21 @@
 //! |---|---|
 //! | `POST /v1/plugins/NAME/process?OPTION=VALUE` | the body, worked on by the plugin |
 //! | `POST /v1/plugins/NAME/validate` | whether the plugin would take the body |
+//! | `POST /v1/plugins/NAME/batch` | many inputs, answered line by line |
+//! | `POST /v1/plugins/NAME/call` | an exported function, called by its name |
+//! | `POST /v1/plugins/NAME/start`, `/unload`, `/reload` | for the operator, with a token |
 //! | `GET /v1/plugins`, `GET /v1/plugins/NAME` | what serves, and what does not |
 //! | `POST /v1/events` | an event, handed to the plugins that want it |
 //! | `GET /v1/events?after=N&limit=N` | the events that plugins emitted |
+//! | `GET /metrics` | figures for Prometheus |
 //! | `GET /healthz`, `GET /readyz` | whether the process lives, whether it takes calls |
 //!
-//! `NAME` may be `NAME@VERSION`. Nothing here changes which plugins serve. Errors are problem
+//! `NAME` may be `NAME@VERSION`. Errors are problem
 //! documents (RFC 9457) with the members `code` and `remedy`. Each answer carries `x-request-id`: the
 //! caller's, if it is 1 to 128 letters, digits, `.`, `_` and `-`, or one made here.
 
+mod admin;
+mod batch;
 mod body;
 mod events;
 mod metrics;
@@ -33,6 +39,7 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::PluginHost;
+use admin::Action;
 use problem::Problem;
 
 pub use server::{ServeError, Server};
@@ -51,8 +58,10 @@ pub struct HttpSettings {
     pub header_timeout: Duration,
     /// Connections at one time; more wait to be accepted. Default 1,024.
     pub connections_max: usize,
-    /// Time for calls under way to end when the server stops. Default 30 s.
+    /// Time for calls under way to end when the server stops, or a plugin is unloaded. Default 30 s.
     pub drain_timeout: Duration,
+    /// What operators show to change which plugins serve. Default: nobody can, over HTTP.
+    pub admin_token: Option<String>,
 }
 
 impl Default for HttpSettings {
@@ -64,6 +73,7 @@ impl Default for HttpSettings {
             header_timeout: Duration::from_secs(10),
             connections_max: 1_024,
             drain_timeout: Duration::from_secs(30),
+            admin_token: None,
         }
     }
 }
@@ -86,6 +96,20 @@ pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
         .route("/v1/plugins/{plugin}", get(plugins::show))
         .route("/v1/plugins/{plugin}/process", post(plugins::process))
         .route("/v1/plugins/{plugin}/validate", post(plugins::validate))
+        .route("/v1/plugins/{plugin}/batch", post(batch::batch))
+        .route("/v1/plugins/{plugin}/call", post(plugins::call_function))
+        .route(
+            "/v1/plugins/{plugin}/start",
+            post(|app, plugin, headers| admin::change(app, plugin, Action::Start, headers)),
+        )
+        .route(
+            "/v1/plugins/{plugin}/unload",
+            post(|app, plugin, headers| admin::change(app, plugin, Action::Unload, headers)),
+        )
+        .route(
+            "/v1/plugins/{plugin}/reload",
+            post(|app, plugin, headers| admin::change(app, plugin, Action::Reload, headers)),
+        )
         .route("/v1/events", get(events::read).post(events::publish))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

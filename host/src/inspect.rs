@@ -10,7 +10,7 @@ use host_security::{Policy, Request};
 use plugin_contract::{ComponentInfo, Explain, Lane, Manifest, World, escape};
 use serde::Serialize;
 
-use crate::{HostError, PluginHost, blocking};
+use crate::{HostError, PluginHostBuilder, blocking};
 
 /// Everything there is to know about a component file. Texts are those of the file, a stranger's.
 #[derive(Debug, Clone, Serialize)]
@@ -36,6 +36,8 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// What it exports.
     pub exports: Vec<String>,
+    /// The functions it exports, as in WIT; known if it loads.
+    pub functions: Vec<String>,
     /// What it asks for and how this host's policy answers.
     pub permissions: Vec<String>,
     /// Core modules, components and core functions inside.
@@ -95,11 +97,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Inspects a component file, or the folder of a plugin. The verdict is not an opinion: the plugin is
-/// loaded into a host of its own, under `policy`, compiled, linked and initialised.
+/// loaded into a host of its own, one as `host` builds, compiled, linked and initialised.
 ///
 /// # Errors
 /// If that host cannot be set up. What is wrong with the file is in the verdict.
-pub async fn inspect(path: &Path, policy: &Policy) -> Result<Inspection, HostError> {
+pub async fn inspect(path: &Path, host: &PluginHostBuilder) -> Result<Inspection, HostError> {
     let shown = escape(&path.display().to_string(), 1_000);
     let (plugin, read) = blocking({
         let path = path.to_owned();
@@ -114,8 +116,8 @@ pub async fn inspect(path: &Path, policy: &Policy) -> Result<Inspection, HostErr
     match read {
         Ok(artifact) => {
             seen.describe(&artifact.description.info);
-            seen.ask(&artifact.description.manifest, policy);
-            seen.verdict = verdict(&plugin, &artifact, policy).await?;
+            seen.ask(&artifact.description.manifest, &host.policy);
+            (seen.verdict, seen.functions) = verdict(&plugin, &artifact, host).await?;
         }
         Err(error) => {
             // What can be told of a component that is refused.
@@ -155,10 +157,10 @@ fn plugin_at(path: &Path) -> PathBuf {
 async fn verdict(
     plugin: &Path,
     artifact: &Artifact,
-    policy: &Policy,
-) -> Result<Verdict, HostError> {
+    host: &PluginHostBuilder,
+) -> Result<(Verdict, Vec<String>), HostError> {
     let section = &artifact.description.manifest.plugin;
-    let mut host = PluginHost::builder().policy(policy.clone());
+    let mut host = host.clone();
     // What it depends on is looked for beside it.
     let absolute = std::path::absolute(plugin).unwrap_or_else(|_| plugin.to_owned());
     host = match absolute.parent() {
@@ -169,6 +171,8 @@ async fn verdict(
     };
     let host = host.build().await?;
     let loaded = host.plugins().iter().any(|info| info.digest == artifact.description.info.digest);
+    let functions = host.functions(&section.name.clone().into()).await.unwrap_or_default();
+    let functions = functions.iter().map(ToString::to_string).collect();
     let refused = host.refused();
     let verdict = match refused.iter().find(|refused| refused.path == absolute) {
         _ if loaded => Verdict { loads: true, code: None, message: None, remedy: None },
@@ -176,7 +180,7 @@ async fn verdict(
         None => Verdict::refused(&HostError::UnknownPlugin(section.name.clone().into())),
     };
     host.shutdown(Duration::from_secs(5)).await;
-    Ok(verdict)
+    Ok((verdict, functions))
 }
 
 impl Inspection {
@@ -193,6 +197,7 @@ impl Inspection {
             lane: None,
             imports: Vec::new(),
             exports: Vec::new(),
+            functions: Vec::new(),
             permissions: Vec::new(),
             counts: None,
             producers: Vec::new(),

@@ -23,6 +23,7 @@
 #![warn(missing_docs)]
 
 mod builder;
+mod config;
 pub mod documents;
 mod engine;
 mod error;
@@ -35,11 +36,13 @@ mod state;
 mod terms;
 
 pub use builder::{PluginHostBuilder, Storage};
+pub use config::{ConfigFileError, HostConfig};
 pub use engine::{check_engine, engine_version};
 pub use error::HostError;
 pub use host_core::{
-    Admission, CacheSettings, Caller, CodeSettings, CompilerSettings, CoreError, Degraded,
-    EngineSettings, EventCall, HealthSettings, HelperProgram, OnFailure, Operation, PluginState,
+    Admission, Batch, BatchControl, BatchItem, CacheSettings, Caller, CodeSettings,
+    CompilerSettings, CoreError, Degraded, EngineSettings, EventCall, FunctionCall, FunctionInfo,
+    FunctionReply, HealthSettings, HelperProgram, JsonCall, OnFailure, Operation, PluginState,
     PoolSettings, PoolStatus, ProcessCall, ProcessReply,
 };
 pub use host_ipc::{Event, EventLog, EventLogLimits, EventPage};

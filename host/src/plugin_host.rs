@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{Stream, StreamExt, stream::FuturesUnordered};
 use host_core::{
-    Caller, CoreError, EventCall, Operation, Plugin, PluginState, PoolStatus, ProcessCall,
-    ProcessReply, Registry,
+    Batch, BatchControl, BatchItem, Caller, CoreError, EventCall, FunctionCall, FunctionInfo,
+    FunctionReply, Operation, Plugin, PluginState, PoolStatus, ProcessCall, ProcessReply, Registry,
 };
 use host_ipc::EventLog;
 use host_security::Grant;
@@ -202,6 +202,51 @@ impl PluginHost {
         Ok(found.validate(&mut call).await?)
     }
 
+    /// Works on many inputs, a few at a time. Each is reported, whatever becomes of it; a stream that is
+    /// not read does nothing, and one that is dropped cancels what is left. The control cancels in part.
+    pub fn batch(
+        &self,
+        plugin: &PluginRef,
+        calls: Vec<ProcessCall>,
+        batch: Batch,
+    ) -> (impl Stream<Item = BatchItem<Result<ProcessReply, HostError>>> + Send + use<>, BatchControl)
+    {
+        let (host, plugin) = (self.clone(), plugin.clone());
+        batch.run(calls, move |call| {
+            let (host, plugin) = (host.clone(), plugin.clone());
+            async move { host.process(&plugin, call).await }
+        })
+    }
+
+    /// Calls an exported function by its name, with arguments as text or as JSON.
+    ///
+    /// # Errors
+    /// `host/unknown-plugin`, and those of [`Plugin::call`].
+    pub async fn call(
+        &self,
+        plugin: &PluginRef,
+        caller: &Caller,
+        call: &FunctionCall,
+    ) -> Result<FunctionReply, HostError> {
+        Ok(self.inner.find(plugin)?.call(caller, call).await?)
+    }
+
+    /// The functions that a plugin exports; it is started first where that is due.
+    ///
+    /// # Errors
+    /// `host/unknown-plugin`, and those of starting it.
+    pub async fn functions(&self, plugin: &PluginRef) -> Result<Vec<FunctionInfo>, HostError> {
+        Ok(self.inner.find(plugin)?.functions().await?)
+    }
+
+    /// Whether the plugin is there and offers `operation`.
+    ///
+    /// # Errors
+    /// `host/unknown-plugin`, `core/not-offered`.
+    pub fn check_offers(&self, plugin: &PluginRef, operation: Operation) -> Result<(), HostError> {
+        self.inner.find_offering(plugin, operation).map(drop)
+    }
+
     /// Whether the plugin is there, offers `operation`, and takes such inputs: what can be known
     /// before an input is read.
     ///
@@ -213,12 +258,7 @@ impl PluginHost {
         operation: Operation,
         content_type: &str,
     ) -> Result<(), HostError> {
-        let found = self.inner.find(plugin)?;
-        if !found.offers(operation) {
-            let plugin = plugin.name.clone();
-            return Err(CoreError::NotOffered { plugin, operation }.into());
-        }
-        check_accepts(&found, plugin, content_type)
+        check_accepts(&*self.inner.find_offering(plugin, operation)?, plugin, content_type)
     }
 
     /// Hands an event to every plugin that wants its type, each within its own limits and at the same
@@ -319,6 +359,18 @@ impl Inner {
             Some(version) => self.registry.get(&plugin.name, version),
         };
         found.ok_or_else(|| HostError::UnknownPlugin(plugin.clone()))
+    }
+
+    fn find_offering(
+        &self,
+        plugin: &PluginRef,
+        operation: Operation,
+    ) -> Result<HostPlugin, HostError> {
+        let found = self.find(plugin)?;
+        if found.offers(operation) {
+            return Ok(found);
+        }
+        Err(CoreError::NotOffered { plugin: plugin.name.clone(), operation }.into())
     }
 
     /// All versions that are meant.

@@ -89,8 +89,9 @@ impl<'a> Reader<'a> {
                 self.open('[', at, shape)?;
                 let mut items = Vec::new();
                 while !self.take(']') {
-                    items.push(self.value(item, &at.index(items.len()))?);
-                    self.separator(']', at)?;
+                    let at = at.index(items.len());
+                    items.push(self.value(item, &at)?);
+                    self.separator(']', &at)?;
                 }
                 Ok(Val::List(items))
             }

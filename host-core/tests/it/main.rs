@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod calls;
+mod code;
 mod containment;
 mod discovery;
 mod fit;

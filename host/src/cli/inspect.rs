@@ -20,7 +20,7 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
-        let seen = inspect(&self.file, &self.plugins.policy()).await?;
+        let seen = inspect(&self.file, &self.plugins.empty(None)?).await?;
         if json {
             say(&format!("{}", serde_json::json!(seen)));
         } else {
@@ -62,6 +62,7 @@ fn render(seen: &Inspection) -> String {
     };
     list("imports", &seen.imports);
     list("exports", &seen.exports);
+    list("functions", &seen.functions);
     list("permissions", &seen.permissions);
     list("producers", &seen.producers);
     let verdict = &seen.verdict;

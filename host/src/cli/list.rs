@@ -2,10 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use host::{
-    PluginHost,
-    documents::{Detail, ListDocument},
-};
+use host::documents::{Detail, ListDocument};
 
 use super::{CliError, PluginArgs, say};
 
@@ -20,11 +17,7 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
-        let host = PluginHost::builder()
-            .plugins(&self.plugins.plugins)
-            .policy(self.plugins.policy())
-            .build()
-            .await?;
+        let host = self.plugins.builder(None)?.build().await?;
         let list = ListDocument::of(&host, Detail::Full);
         host.shutdown(Duration::from_secs(5)).await;
         let text = if json { serde_json::json!(list).to_string() } else { list.table() };

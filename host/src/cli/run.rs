@@ -31,7 +31,7 @@ pub(crate) struct Run {
     /// The media type of the input. Left out, it is told from the file's extension.
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
-    /// Where the plugin's configuration is kept. Left out, it starts empty and is forgotten.
+    /// Where the plugin's configuration and compiled code are kept. Left out, nothing is.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -45,14 +45,8 @@ impl Run {
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
         let plugin: PluginRef = self.plugin.parse().map_err(HostError::from)?;
         let input = read(&self.input).map_err(|error| CliError::file(&self.input, &error))?;
-        let mut builder = PluginHost::builder()
-            .plugins(&self.plugins.plugins)
-            .only(plugin.name.clone())
-            .policy(self.plugins.policy());
-        if let Some(directory) = &self.data_dir {
-            builder = builder.data_dir(directory);
-        }
-        let host = builder.build().await?;
+        let builder = self.plugins.builder(self.data_dir.as_deref())?;
+        let host = builder.only(plugin.name.clone()).build().await?;
         if host.plugin(&plugin).is_err()
             && let Some(refused) = refused(&host, &plugin)
         {
@@ -98,7 +92,7 @@ impl Run {
 
 /// Why the plugin is not there, if it is in the directory at all. By the name of its folder or file:
 /// the name inside may be just what could not be read.
-fn refused(host: &PluginHost, plugin: &PluginRef) -> Option<CliError> {
+pub(super) fn refused(host: &PluginHost, plugin: &PluginRef) -> Option<CliError> {
     let wanted = plugin.name.as_str();
     let refused = host.refused();
     let found = refused.iter().find(|refused| {

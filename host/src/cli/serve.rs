@@ -1,10 +1,14 @@
 //! `plugin-host serve`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use super::{CliError, PluginArgs, try_say};
 use host::{
-    PluginHost,
     documents::{Detail, ListDocument},
     http::{HttpSettings, Server},
 };
@@ -32,20 +36,38 @@ pub(crate) struct Serve {
     /// Time for calls under way to end when the host stops.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = host_security::parse_duration)]
     drain_timeout: Duration,
+    /// Start plugins when they are first called, instead of all at once.
+    #[arg(long)]
+    lazy: bool,
+    /// A file with the token that operators show to start, unload and reload plugins. Without it nobody
+    /// can, over HTTP.
+    #[arg(long, value_name = "FILE", env = "PLUGIN_HOST_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
+}
+
+/// A token is 16 to 512 printable characters, without spaces.
+fn read_token(path: &Path) -> Result<String, CliError> {
+    let bytes = host_core::read_file(path, 1 << 10)?;
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let token = text.trim();
+    if !(16..=512).contains(&token.len()) || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(CliError::new(
+            format!("`{}` holds no token", plugin_contract::escape(&path.to_string_lossy(), 1_000)),
+            "host/invalid-token",
+            "write 16 to 512 printable characters into it, such as those of `openssl rand -hex 32`",
+        ));
+    }
+    Ok(token.to_owned())
 }
 
 impl Serve {
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
-        let host = PluginHost::builder()
-            .plugins(&self.plugins.plugins)
-            .data_dir(&self.data_dir)
-            .policy(self.plugins.policy())
-            .build()
-            .await?;
+        let host = self.plugins.builder(Some(&self.data_dir))?.lazy(self.lazy).build().await?;
         let mut settings = HttpSettings::default();
         settings.body_bytes_max = usize::try_from(self.body_limit).unwrap_or(usize::MAX);
         settings.body_timeout = self.body_timeout;
         settings.drain_timeout = self.drain_timeout;
+        settings.admin_token = self.admin_token_file.as_deref().map(read_token).transpose()?;
         let list = ListDocument::of(&host, Detail::Full);
         let server = Server::bind(host, settings, self.listen).await?;
         announce(&list, server.address(), json);

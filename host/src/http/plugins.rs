@@ -4,10 +4,10 @@ use axum::{
     Json,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use host_core::{Operation, ProcessCall};
+use host_core::{Caller, FunctionCall, Operation, ProcessCall};
 use plugin_contract::escape;
 use serde::Serialize;
 
@@ -43,6 +43,11 @@ pub(super) async fn process(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, media_type(&reply.content_type));
     headers.insert(ITEMS, reply.items_processed.into());
+    if let Some(degraded) = reply.degraded
+        && let Ok(degraded) = HeaderValue::from_str(&degraded.to_string())
+    {
+        headers.insert(DEGRADED, degraded);
+    }
     // Fields are ASCII: anything else is spelled out.
     let ascii = |warning: String| escape(&warning, 500).escape_default().to_string();
     if let Some(warning) = reply.warning
@@ -53,7 +58,34 @@ pub(super) async fn process(
     Ok(response)
 }
 
+#[derive(Serialize)]
+pub(super) struct ResultDocument {
+    result: Option<serde_json::Value>,
+}
+
+/// Calls an exported function by its name.
+pub(super) async fn call_function(
+    State(app): State<App>,
+    plugin: Name,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ResultDocument>, Problem> {
+    let plugin = parse(plugin)?;
+    if let Err(error) = app.host.check_offers(&plugin, Operation::Call) {
+        body::discard(&app, body).await;
+        return Err(error.into());
+    }
+    let (bytes, _share) = body::collect(&app, body).await?;
+    let call = serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "http/invalid-json").detailed(&error)
+    })?;
+    let caller = Caller { request_id: request::current(), user_id: request::user_id(&headers) };
+    let reply = app.host.call(&plugin, &caller, &FunctionCall::Json(call)).await?;
+    Ok(Json(ResultDocument { result: reply.into_json() }))
+}
+
 const ITEMS: HeaderName = HeaderName::from_static("x-items-processed");
+const DEGRADED: HeaderName = HeaderName::from_static("x-plugin-degraded");
 const WARNING: HeaderName = HeaderName::from_static("x-plugin-warning");
 
 /// The media type that a plugin gave its answer, if it is one.
@@ -112,9 +144,9 @@ async fn call(
 }
 
 /// The name of a plugin, as it stands in a path.
-type Name = Result<Path<String>, PathRejection>;
+pub(super) type Name = Result<Path<String>, PathRejection>;
 
-fn parse(plugin: Name) -> Result<PluginRef, Problem> {
+pub(super) fn parse(plugin: Name) -> Result<PluginRef, Problem> {
     // What cannot be decoded names nothing.
     let name = plugin.map(|Path(name)| name).unwrap_or_default();
     name.parse().map_err(|error| HostError::from(error).into())

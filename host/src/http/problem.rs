@@ -1,6 +1,6 @@
 //! Errors as problem documents (RFC 9457).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -19,6 +19,7 @@ pub(super) struct Problem {
     code: &'static str,
     detail: String,
     remedy: &'static str,
+    retry_after: Option<Duration>,
     request_id: Option<Arc<str>>,
 }
 
@@ -60,6 +61,13 @@ impl Problem {
             "http/invalid-json" => {
                 ("the body is not what this route takes", "send JSON as in the manual")
             }
+            "http/admin-disabled" => {
+                ("this host takes no orders over HTTP", "start the host with `--admin-token-file`")
+            }
+            "http/unauthorized" => (
+                "this is for operators",
+                "send the operator's token as `authorization: Bearer TOKEN`",
+            ),
             "http/unsupported-media-type" => {
                 ("this route does not take this media type", "send `application/json`")
             }
@@ -75,7 +83,7 @@ impl Problem {
     }
 
     fn made(status: StatusCode, code: &'static str, detail: String, remedy: &'static str) -> Self {
-        Self { status, code, detail, remedy, request_id: request::current_id() }
+        Self { status, code, detail, remedy, retry_after: None, request_id: request::current_id() }
     }
 }
 
@@ -87,28 +95,41 @@ impl From<HostError> for Problem {
             let causes = crate::inspect::chain(&error);
             tracing::warn!(code = error.code(), "{}", causes.replace('\n', " "));
         }
-        Self::made(status, error.code(), error.public_message(), error.remedy())
+        let problem = Self::made(status, error.code(), error.public_message(), error.remedy());
+        Self { retry_after: error.retry_after(), ..problem }
     }
 }
 
 /// What an error means to a client.
 pub(super) fn status(error: &HostError) -> StatusCode {
-    let core = match error {
-        HostError::Core(error) => error,
-        HostError::UnknownPlugin(_) | HostError::Name(_) => return StatusCode::NOT_FOUND,
-        HostError::UnsupportedMediaType { .. } => return StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        HostError::ShuttingDown => return StatusCode::SERVICE_UNAVAILABLE,
-        _ => return StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    match core {
-        CoreError::NotOffered { .. } => StatusCode::NOT_FOUND,
-        CoreError::Refused { .. } | CoreError::InputNotText { .. } => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+    match error {
+        HostError::Core(error) => core_status(error),
+        HostError::UnknownPlugin(_) | HostError::Name(_) => StatusCode::NOT_FOUND,
+        HostError::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        HostError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn core_status(error: &CoreError) -> StatusCode {
+    match error {
+        CoreError::Shared(error) => core_status(error),
+        CoreError::NotOffered { .. } | CoreError::NoSuchFunction { .. } => StatusCode::NOT_FOUND,
+        CoreError::Refused { .. }
+        | CoreError::InputNotText { .. }
+        | CoreError::InvalidArguments { .. }
+        | CoreError::NotCallable { .. }
+        | CoreError::PoisonInput { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        CoreError::StillNeeded { .. } => StatusCode::CONFLICT,
         CoreError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
-        CoreError::HostExhausted { .. } | CoreError::Dependency { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        CoreError::HostExhausted { .. }
+        | CoreError::Dependency { .. }
+        | CoreError::NotLoaded { .. }
+        | CoreError::Paused { .. }
+        | CoreError::Recovering { .. }
+        | CoreError::Quarantined { .. }
+        | CoreError::CircuitOpen { .. }
+        | CoreError::Retired { .. } => StatusCode::SERVICE_UNAVAILABLE,
         CoreError::Deadline { .. } | CoreError::CpuTime { .. } => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -116,7 +137,7 @@ pub(super) fn status(error: &HostError) -> StatusCode {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, code, detail, remedy, request_id } = self;
+        let Self { status, code, detail, remedy, retry_after, request_id } = self;
         let document = Document {
             r#type: format!("urn:plugin-host:problem:{code}"),
             title: status.canonical_reason().unwrap_or("Error"),
@@ -131,7 +152,8 @@ impl IntoResponse for Problem {
         let media_type = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, media_type)], body).into_response();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let seconds = retry_after.map_or(1, |after| after.as_secs_f64().ceil().max(1.0) as u64);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

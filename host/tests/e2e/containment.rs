@@ -118,8 +118,12 @@ fn a_client_that_goes_away_frees_its_instance() {
 fn traps_leak_no_memory() {
     let host = Host::serve(&built("test-plugins"));
     let storm = |calls: usize| {
-        for _ in 0..calls {
-            assert_eq!(host.process("misbehaving", &[("do", "unreachable")], "").0, 500);
+        for call in 0..calls {
+            // Each another input, and a good call between: the host calls what breaks again and again
+            // no more.
+            let input = format!("{calls} {call}");
+            assert_eq!(host.process("misbehaving", &[("do", "unreachable")], &input).0, 500);
+            assert_eq!(host.process("misbehaving", &[("do", "ok")], "").0, 200);
         }
     };
     storm(300);

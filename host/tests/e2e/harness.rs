@@ -34,6 +34,9 @@ pub(crate) fn built(set: &str) -> PathBuf {
 
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plugin-host"));
+    // All hosts of the tests share what they compile, as those of a machine may.
+    let code = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
+    command.env("PLUGIN_HOST_CODE", code);
     command.current_dir(root()).env_remove("RUST_LOG").stdin(Stdio::null());
     command
 }

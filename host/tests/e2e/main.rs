@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod cli;
+mod compile;
 mod containment;
 mod contracts;
 mod harness;
