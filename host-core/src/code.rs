@@ -18,7 +18,6 @@ mod limits;
 mod load;
 mod memory;
 mod metrics;
-mod pieces;
 mod secret;
 mod settings;
 mod wire;

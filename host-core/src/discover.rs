@@ -95,9 +95,8 @@ fn made_up(path: &Path) -> Manifest {
         stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(64).collect();
     let name: PluginId = (name.trim_matches('-').parse())
         .unwrap_or_else(|_| "component".parse().expect("a plain word is a name"));
-    let text = format!(
-        "[plugin]\nname = \"{name}\"\nversion = \"0.0.0\"\nentrypoint = \"{name}.wasm\"\n"
-    );
+    let text =
+        format!("[plugin]\nname = \"{name}\"\nversion = \"0.0.0\"\nentrypoint = \"{name}.wasm\"\n");
     text.parse().expect("a name, a version and a file name are a manifest")
 }
 

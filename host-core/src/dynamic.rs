@@ -8,6 +8,7 @@
 //!
 //! [WAVE]: https://github.com/bytecodealliance/wasm-tools/tree/main/crates/wasm-wave
 
+mod cursor;
 mod json;
 mod problem;
 mod shape;
@@ -17,7 +18,7 @@ mod wave;
 
 use std::{fmt, sync::Arc};
 
-use plugin_contract::{InterfaceName, PluginId, escape};
+use plugin_contract::{InterfaceName, PluginId, SYSTEM_PACKAGE, escape};
 use serde::Deserialize;
 use serde_json::Value;
 use wasmtime::{
@@ -47,7 +48,7 @@ const OFFERED_MAX: usize = 8;
 /// interface. The interface may be written as the component has it (`acme:demo/math@1.0.0`), in another
 /// version that it serves, without its version, or without its package (`math`), if only one is meant.
 ///
-/// Arguments may take 64 MiB of memory together, in the engine's form of them: a `list<u8>` of two
+/// Arguments may take 64 MiB of memory together, in the engine's form of them: a `list<u8>` of 1.6
 /// million. Options at the end of the arguments, and those in records, may be left out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FunctionCall {
@@ -106,7 +107,7 @@ pub struct FunctionInfo {
     /// The type of its result, if it has one.
     pub result: Option<String>,
     /// Whether it can be called by name. Not if it takes or returns resources, streams or futures, for
-    /// these cannot be written down.
+    /// these cannot be written down; nor if it is for the host to begin or end an instance with.
     pub callable: bool,
 }
 
@@ -209,10 +210,10 @@ impl Functions {
             }
         };
         let function = self.named(plugin, name)?;
-        let (params, result) = function.shapes().map_err(|what| CoreError::NotCallable {
+        let (params, result) = function.shapes().map_err(|why| CoreError::NotCallable {
             plugin: plugin.clone(),
             function: function.to_string(),
-            what,
+            why,
         })?;
         let args = match (call, text) {
             (FunctionCall::Json(call), _) => json_arguments(&params, &call.args),
@@ -273,7 +274,7 @@ fn no_such<'a>(
 fn json_arguments(params: &[(String, Shape)], args: &[Value]) -> Result<Vec<Val>, Problem> {
     if args.len() > params.len() {
         let (is, given) = (params.len(), args.len());
-        return Err(Problem(format!("there are {is} parameters, and {given} arguments")));
+        return Err(Problem(format!("{given} arguments are more than the {is} it takes")));
     }
     let mut room = Room::new();
     let mut args = args.iter();
@@ -293,31 +294,41 @@ impl Function {
     /// Parameters and result.
     ///
     /// # Errors
-    /// What there is in them that cannot be written down.
-    fn shapes(&self) -> Result<Signature, &'static str> {
+    /// Why it cannot be called.
+    fn shapes(&self) -> Result<Signature, String> {
+        if self.is_lifecycle() {
+            return Err("the host calls it, at the beginning or the end of an instance".to_owned());
+        }
         let mut shaper = Shaper::default();
-        let params = self.params(&mut shaper);
-        let result = self.ty.results().next().map(|ty| shaper.shape(&ty));
+        let signature = self.signature(&mut shaper);
         match shaper.foreign() {
-            None => Ok((params, result)),
-            Some(what) => Err(what),
+            None => Ok(signature),
+            Some(what) => Err(format!("it takes or returns {what}")),
         }
     }
 
-    fn params(&self, shaper: &mut Shaper) -> Vec<(String, Shape)> {
-        self.ty.params().map(|(name, ty)| (name.to_owned(), shaper.shape(&ty))).collect()
+    fn signature(&self, shaper: &mut Shaper) -> Signature {
+        let params = self.ty.params().map(|(name, ty)| (name.to_owned(), shaper.shape(&ty)));
+        let params = params.collect();
+        (params, self.ty.results().next().map(|ty| shaper.shape(&ty)))
+    }
+
+    /// Instances are shared: one that a caller has shut down would be the next one's.
+    fn is_lifecycle(&self) -> bool {
+        let interface = self.interface.as_deref().and_then(|name| name.parse().ok());
+        interface.is_some_and(|name: InterfaceName| name.package == SYSTEM_PACKAGE)
+            && matches!(self.name.as_str(), "initialize" | "shutdown")
     }
 
     fn info(&self) -> FunctionInfo {
         let mut shaper = Shaper::default();
-        let params = self.params(&mut shaper);
-        let result = self.ty.results().next().map(|ty| shaper.shape(&ty));
+        let (params, result) = self.signature(&mut shaper);
         FunctionInfo {
             interface: self.interface.as_deref().map(str::to_owned),
             name: self.name.clone(),
             params: params.into_iter().map(|(name, shape)| (name, shape.text())).collect(),
             result: result.map(|shape| shape.text()),
-            callable: shaper.foreign().is_none(),
+            callable: shaper.foreign().is_none() && !self.is_lifecycle(),
         }
     }
 }

@@ -88,7 +88,9 @@ impl EngineSettings {
         config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
         // Set, for the default asks the environment of the host.
         config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
-        // Only profilers and debuggers read it, and registering it is slow with many plugins.
+        // Only profilers and debuggers read these two: a tenth of all code, which takes that much longer to
+        // load; and what is slow to register with many plugins.
+        config.debug_symbols(false);
         #[cfg(not(windows))]
         config.native_unwind_info(false);
 
@@ -125,6 +127,26 @@ impl PoolSettings {
     }
 }
 
+/// What an engine has handed out of its slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineMetrics {
+    /// Which of the two.
+    pub lane: Lane,
+    /// Instances of components.
+    pub component_instances: u64,
+    /// Instances of the core modules inside.
+    pub core_instances: u64,
+    /// Linear memories.
+    pub memories: u64,
+    /// Tables.
+    pub tables: u64,
+    /// Stacks of calls.
+    pub stacks: u64,
+    /// Bytes kept for the next instances, in slots that nobody uses.
+    pub unused_bytes: u64,
+}
+
 /// Both engines, and the thread that drives their clocks for as long as they live.
 #[derive(Clone)]
 pub(crate) struct Engines {
@@ -143,6 +165,24 @@ impl Engines {
         };
         ticker::drive(settings.tick, vec![engines.unary.weak(), engines.stream.weak()])?;
         Ok(engines)
+    }
+
+    /// What both have handed out.
+    pub(crate) fn metrics(&self) -> Vec<EngineMetrics> {
+        let of = |lane| {
+            let pool = self.of(lane).pooling_allocator_metrics()?;
+            Some(EngineMetrics {
+                lane,
+                component_instances: pool.component_instances(),
+                core_instances: pool.core_instances(),
+                memories: pool.memories() as u64,
+                tables: pool.tables() as u64,
+                stacks: pool.stacks() as u64,
+                unused_bytes: (pool.unused_memory_bytes_resident()
+                    + pool.unused_table_bytes_resident()) as u64,
+            })
+        };
+        [Lane::Unary, Lane::Stream].into_iter().filter_map(of).collect()
     }
 
     pub(crate) fn tick(&self) -> Duration {

@@ -392,15 +392,16 @@ pub enum CoreError {
         /// Where, what was expected, and what was there instead.
         problem: String,
     },
-    /// The function takes or returns what cannot be written down. The plugin was not called.
-    #[error("`{function}` of `{plugin}` cannot be called by name: it takes or returns {what}")]
+    /// The function takes or returns what cannot be written down, or is for the host alone to call. The
+    /// plugin was not called.
+    #[error("`{function}` of `{plugin}` cannot be called by name: {why}")]
     NotCallable {
         /// Which.
         plugin: PluginId,
         /// The function.
         function: String,
-        /// What: resources, streams, futures.
-        what: &'static str,
+        /// Why.
+        why: String,
     },
     /// The engine could not be set up.
     #[error("the engine could not be set up")]
@@ -739,7 +740,9 @@ impl Explain for CoreError {
             Self::NoSuchFunction { .. } => {
                 "take a name as the component exports it; `plugin-host inspect` lists them"
             }
-            Self::InvalidArguments { .. } => "give the argument that is named the type it has",
+            Self::InvalidArguments { .. } => {
+                "give the argument that is named a value of the type that is expected"
+            }
             Self::NotCallable { .. } => {
                 "have the plugin export a function for it that takes and returns plain values"
             }

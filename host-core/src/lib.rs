@@ -72,7 +72,7 @@ pub use contract::{
 pub use dependencies::{Node, StartPlan, start_plan};
 pub use discover::{Found, discover, read_artifact, read_file};
 pub use dynamic::{FunctionCall, FunctionInfo, FunctionReply, JsonCall};
-pub use engine::{EngineSettings, PoolSettings};
+pub use engine::{EngineMetrics, EngineSettings, PoolSettings};
 pub use error::{CoreError, DependencyProblem, GuestFrame, TrapKind};
 pub use guard::{
     breaker::{BreakerConfig, BreakerState},

@@ -181,6 +181,11 @@ impl<T: StoreData> Pool<T> {
         left
     }
 
+    /// Retires what has been idle for too long, or is too old. A registry does this for its plugins.
+    pub fn sweep(&self, now: Instant) {
+        self.inner.sweep(now);
+    }
+
     /// How busy it is.
     pub fn status(&self) -> PoolStatus {
         self.inner.status()

@@ -6,7 +6,8 @@ use plugin_contract::Lane;
 use wasmtime::{ResourceLimiter, Store, component::Linker};
 
 use crate::{
-    Artifact, CodeMetrics, CodeSettings, CoreError, Description, EngineSettings, Imports, Prepared,
+    Artifact, CodeMetrics, CodeSettings, CoreError, Description, EngineMetrics, EngineSettings,
+    Imports, Prepared,
     code::Code,
     coredump::Coredumps,
     engine::Engines,
@@ -168,6 +169,11 @@ impl<T: StoreData> Runtime<T> {
     /// What became of code: found, compiled, thrown away.
     pub fn code_metrics(&self) -> CodeMetrics {
         self.code.metrics()
+    }
+
+    /// What the engines have handed out.
+    pub fn engine_metrics(&self) -> Vec<EngineMetrics> {
+        self.shared.engines.metrics()
     }
 
     pub(crate) fn pools(&self) -> &Crowd<T> {

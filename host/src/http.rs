@@ -111,6 +111,7 @@ pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
             post(|app, plugin, headers| admin::change(app, plugin, Action::Reload, headers)),
         )
         .route("/v1/events", get(events::read).post(events::publish))
+        .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "http/no-such-route") })
@@ -123,6 +124,13 @@ pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
         .layer(middleware::map_response(harden))
         .layer(middleware::from_fn(request::identify))
         .with_state(app)
+}
+
+async fn metrics(app: axum::extract::State<App>) -> Response {
+    match metrics::render(metrics::Figures::of(&app.host)) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "http/internal").into_response(),
+    }
 }
 
 async fn ready(app: axum::extract::State<App>) -> Response {

@@ -40,16 +40,17 @@ pub use config::{ConfigFileError, HostConfig};
 pub use engine::{check_engine, engine_version};
 pub use error::HostError;
 pub use host_core::{
-    Admission, Batch, BatchControl, BatchItem, CacheSettings, Caller, CodeSettings,
-    CompilerSettings, CoreError, Degraded, EngineSettings, EventCall, FunctionCall, FunctionInfo,
-    FunctionReply, HealthSettings, HelperProgram, JsonCall, OnFailure, Operation, PluginState,
-    PoolSettings, PoolStatus, ProcessCall, ProcessReply,
+    Admission, Batch, BatchControl, BatchItem, BreakerState, CacheSettings, Caller, CodeSettings,
+    CompilerSettings, CoreError, Degraded, EngineMetrics, EngineSettings, EventCall, FunctionCall,
+    FunctionInfo, FunctionReply, HealthSettings, HelperProgram, JsonCall, LatencySnapshot,
+    MetricsSnapshot, OnFailure, Operation, PluginState, PoolSettings, PoolStatus, ProcessCall,
+    ProcessReply,
 };
 pub use host_ipc::{Event, EventLog, EventLogLimits, EventPage};
 pub use host_security::{Decision, Grant, Limits, Outcome, Policy};
 pub use inspect::{Counts, Inspection, Verdict, chain, inspect};
 pub use plugin_contract::{Explain, PluginId, World};
-pub use plugin_host::{Delivery, PluginHost, PluginInfo, Refused};
+pub use plugin_host::{Delivery, PluginHost, PluginInfo, PluginMetrics, Refused};
 pub use plugin_ref::{InvalidPluginRef, PluginRef};
 pub use terms::PluginSettings;
 

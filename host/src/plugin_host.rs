@@ -11,8 +11,9 @@ use std::{
 
 use futures::{Stream, StreamExt, stream::FuturesUnordered};
 use host_core::{
-    Batch, BatchControl, BatchItem, Caller, CoreError, EventCall, FunctionCall, FunctionInfo,
-    FunctionReply, Operation, Plugin, PluginState, PoolStatus, ProcessCall, ProcessReply, Registry,
+    Batch, BatchControl, BatchItem, BreakerState, Caller, CodeMetrics, CoreError, EngineMetrics,
+    EventCall, FunctionCall, FunctionInfo, FunctionReply, MetricsSnapshot, Operation, Plugin,
+    PluginState, PoolStatus, ProcessCall, ProcessReply, Registry,
 };
 use host_ipc::EventLog;
 use host_security::Grant;
@@ -73,6 +74,23 @@ pub struct PluginInfo {
     /// Where it came from.
     pub path: PathBuf,
     /// How busy it is.
+    pub pool: PoolStatus,
+}
+
+/// What one revision of a plugin has done so far.
+#[derive(Debug, Clone)]
+pub struct PluginMetrics {
+    /// Its name.
+    pub name: PluginId,
+    /// Its version.
+    pub version: Version,
+    /// Where it stands.
+    pub state: PluginState,
+    /// Whether calls are let through to it.
+    pub breaker: BreakerState,
+    /// Its calls.
+    pub calls: MetricsSnapshot,
+    /// Its instances.
     pub pool: PoolStatus,
 }
 
@@ -318,9 +336,29 @@ impl PluginHost {
         self.inner.registry.check_health().await;
     }
 
-    /// The registry behind it.
-    pub(crate) fn registry(&self) -> &Registry<HostState> {
-        &self.inner.registry
+    /// What each plugin has done so far, by name and version.
+    pub fn metrics(&self) -> Vec<PluginMetrics> {
+        let mut plugins = self.inner.registry.all();
+        plugins.sort_by(|a, b| (a.name(), a.version()).cmp(&(b.name(), b.version())));
+        let metrics = |plugin: &HostPlugin| PluginMetrics {
+            name: plugin.name().clone(),
+            version: plugin.version().clone(),
+            state: plugin.state(),
+            breaker: plugin.breaker(),
+            calls: plugin.metrics(),
+            pool: plugin.pool_status(),
+        };
+        plugins.iter().map(metrics).collect()
+    }
+
+    /// What became of compiled code.
+    pub fn code_metrics(&self) -> CodeMetrics {
+        self.inner.registry.runtime().code_metrics()
+    }
+
+    /// What the engines have handed out.
+    pub fn engine_metrics(&self) -> Vec<EngineMetrics> {
+        self.inner.registry.runtime().engine_metrics()
     }
 
     /// The events that plugins emitted.

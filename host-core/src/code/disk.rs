@@ -118,9 +118,11 @@ impl Disk {
             tracing::debug!(bytes, "compiled code is too large to be kept on disk");
             return;
         }
-        let (header, mac) = entry::seal(key, code.bytes(), &self.secret);
-        let parts: [&[u8]; 3] = [&header, code.bytes(), &mac];
-        if let Err(error) = files::write(&self.settings.directory, &key.file_name(), &parts) {
+        let written = entry::seal(key, code.bytes(), &self.secret).and_then(|(header, mac)| {
+            let parts: [&[u8]; 3] = [&header, code.bytes(), &mac];
+            files::write(&self.settings.directory, &key.file_name(), &parts)
+        });
+        if let Err(error) = written {
             Counters::add(&self.counters.write_failed);
             tracing::warn!(
                 file = %self.path(key).display(),
@@ -147,10 +149,12 @@ impl Disk {
                 return;
             }
         };
-        files.sort_by_key(|file| file.modified);
+        let bytes_max = self.settings.bytes_max;
+        // One that cannot stay in any case must not drive out the others.
+        files.sort_by_key(|file| (file.bytes <= bytes_max, file.modified));
         let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
         for file in files {
-            if bytes <= self.settings.bytes_max {
+            if bytes <= bytes_max {
                 break;
             }
             match std::fs::remove_file(&file.path) {

@@ -1,25 +1,28 @@
 //! What a file of the cache looks like: a header that says what the code is for, the code, and a MAC over
-//! the header and the digests of the code's pieces.
+//! both.
 //!
 //! ```text
-//! 0   8  magic        12  1  lane        16  32  digest of the component   80  8  length of the code
-//! 8   4  format       13  3  zero        48  32  id of the engine          88     code, then 32 of MAC
+//! 0   8  magic      16  32  digest of the component    88   16  random
+//! 8   4  format     48  32  id of the engine           104      code
+//! 12  1  lane       80   8  length of the code         end  16  MAC
 //! ```
 //!
 //! Numbers are little-endian. A reader knows what it asks for, so it compares the header and interprets
 //! nothing before the MAC was right.
 
-use std::ops::Range;
+use std::{io, ops::Range};
 
 use plugin_contract::Lane;
 
 use super::{
     key::{CodeKey, FORMAT},
-    secret::{MAC_BYTES, Secret},
+    secret::{self, MAC_BYTES, Secret},
 };
 
 const MAGIC: [u8; 8] = *b"plugcode";
-const HEADER_BYTES: usize = 88;
+const HEADER_BYTES: usize = 104;
+/// So much of the header says what the code is for.
+const KNOWN_BYTES: usize = 88;
 
 /// What a file has beside the code.
 pub(super) const OVERHEAD_BYTES: u64 = (HEADER_BYTES + MAC_BYTES) as u64;
@@ -40,38 +43,39 @@ pub(super) fn seal(
     key: &CodeKey,
     code: &[u8],
     secret: &Secret,
-) -> ([u8; HEADER_BYTES], [u8; MAC_BYTES]) {
-    let header = header(key, code.len());
-    (header, secret.mac(&header, code))
+) -> io::Result<([u8; HEADER_BYTES], [u8; MAC_BYTES])> {
+    let mut header = [0; HEADER_BYTES];
+    header[..KNOWN_BYTES].copy_from_slice(&known(key, code.len()));
+    header[KNOWN_BYTES..].copy_from_slice(&secret::random::<16>()?);
+    let mac = secret.mac(&header, code).map_err(|_| io::Error::other("it cannot be sealed"))?;
+    Ok((header, mac))
 }
 
 /// Where the code is in `file`, if that is what [`seal`] makes for `key`.
 pub(super) fn open(file: &[u8], key: &CodeKey, secret: &Secret) -> Result<Range<usize>, Mismatch> {
-    let code_end = file.len().checked_sub(MAC_BYTES).ok_or(Mismatch::Short)?;
-    let code_bytes = code_end.checked_sub(HEADER_BYTES).ok_or(Mismatch::Short)?;
-    let (header, code, mac) =
-        (&file[..HEADER_BYTES], &file[HEADER_BYTES..code_end], &file[code_end..]);
-    if *header != self::header(key, code_bytes) {
+    let (header, rest) = file.split_first_chunk::<HEADER_BYTES>().ok_or(Mismatch::Short)?;
+    let (code, mac) = rest.split_last_chunk::<MAC_BYTES>().ok_or(Mismatch::Short)?;
+    if header[..KNOWN_BYTES] != known(key, code.len()) {
         return Err(Mismatch::Header);
     }
     if !secret.verify(header, code, mac) {
         return Err(Mismatch::Mac);
     }
-    Ok(HEADER_BYTES..code_end)
+    Ok(HEADER_BYTES..HEADER_BYTES + code.len())
 }
 
-fn header(key: &CodeKey, code_bytes: usize) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    header[..8].copy_from_slice(&MAGIC);
-    header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
-    header[12] = match key.lane {
+fn known(key: &CodeKey, code_bytes: usize) -> [u8; KNOWN_BYTES] {
+    let mut known = [0; KNOWN_BYTES];
+    known[..8].copy_from_slice(&MAGIC);
+    known[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    known[12] = match key.lane {
         Lane::Unary => 1,
         Lane::Stream => 2,
     };
-    header[16..48].copy_from_slice(key.digest.as_bytes());
-    header[48..80].copy_from_slice(&key.engine.0);
-    header[80..].copy_from_slice(&(code_bytes as u64).to_le_bytes());
-    header
+    known[16..48].copy_from_slice(key.digest.as_bytes());
+    known[48..80].copy_from_slice(&key.engine.0);
+    known[80..].copy_from_slice(&(code_bytes as u64).to_le_bytes());
+    known
 }
 
 #[cfg(test)]
@@ -95,7 +99,7 @@ mod tests {
     }
 
     fn file(secret: &Secret) -> Vec<u8> {
-        let (header, mac) = seal(&key(), CODE, secret);
+        let (header, mac) = seal(&key(), CODE, secret).unwrap();
         [header.as_slice(), CODE, &mac].concat()
     }
 
@@ -104,6 +108,7 @@ mod tests {
         let secret = Secret::of(&[3; 32]);
         let file = file(&secret);
         assert_eq!(&file[open(&file, &key(), &secret).unwrap()], CODE);
+        assert_ne!(file, self::file(&secret), "two files with one key");
         for other in [
             CodeKey { digest: Digest::from_bytes([9; 32]), ..key() },
             CodeKey { lane: Lane::Stream, ..key() },

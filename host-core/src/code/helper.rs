@@ -114,5 +114,6 @@ fn obituary(status: Option<ExitStatus>, complaint: &[u8]) -> String {
     how
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests;

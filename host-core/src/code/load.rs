@@ -31,7 +31,7 @@ impl NativeCode {
     /// What a helper of this host has compiled, if it did so for the engine `wanted`.
     pub(super) fn compiled(by_helper: Compiled, wanted: EngineId) -> Option<Self> {
         let Compiled { engine, code: bytes } = by_helper;
-        (engine == wanted).then(|| Self { code: 0..bytes.len(), bytes })
+        (engine == wanted).then_some(Self { code: 0..bytes.len(), bytes })
     }
 
     /// A file of the cache: `bytes` in memory of our own, where nobody changes them any more.

@@ -16,7 +16,7 @@ pub struct CodeMetrics {
     pub misses: u64,
     /// Components compiled.
     pub compiled: u64,
-    /// Components that did not compile, or not within the bounds.
+    /// Components that did not compile, or not within the bounds, or for which no compiler could be started.
     pub compile_failed: u64,
     /// Files on disk that were not what this host had written, or not for this engine. They are removed.
     pub rejected: u64,

@@ -3,16 +3,20 @@
 use std::{io, path::Path, thread, time::Duration};
 
 use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    error::Unspecified,
     hmac,
     rand::{SecureRandom, SystemRandom},
 };
 
-use super::{files, pieces};
+use super::files;
 
-pub(super) const MAC_BYTES: usize = 32;
+pub(super) const MAC_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
 
-/// HMAC-SHA-256 with the key of one cache.
+/// The key of one cache. A file's MAC is that of AES-256-GCM, which is three times as fast as a hash over
+/// code that is, and most of what it takes to load any. It must not see two messages under one key, so
+/// each file has its own: HMAC-SHA-256 of a header with a number in it that never comes again.
 pub(super) struct Secret(hmac::Key);
 
 impl Secret {
@@ -42,9 +46,7 @@ impl Secret {
                         "the key of the code cache is replaced, and with it all code there"
                     );
                 }
-                let mut key = [0; KEY_BYTES];
-                let filled = SystemRandom::new().fill(&mut key);
-                filled.map_err(|_| io::Error::other("the system has no random numbers"))?;
+                let key = random()?;
                 files::write(directory, "key", &[&key])?;
                 key
             }
@@ -52,20 +54,39 @@ impl Secret {
         Ok(Self::of(&key))
     }
 
-    /// Over a header of a fixed length, which has the length of `body` in it, and that body.
-    pub(super) fn mac(&self, header: &[u8], body: &[u8]) -> [u8; MAC_BYTES] {
+    /// The MAC over a header of a fixed length, which has [`random`] bytes in it, and what follows it.
+    pub(super) fn mac(&self, header: &[u8], body: &[u8]) -> Result<[u8; MAC_BYTES], Unspecified> {
+        let key = self.file_key(header)?;
+        let tag = key.seal_in_place_separate_tag(only_nonce(), Aad::from(body), &mut [])?;
         let mut mac = [0; MAC_BYTES];
-        mac.copy_from_slice(hmac::sign(&self.0, &message(header, body)).as_ref());
-        mac
+        mac.copy_from_slice(tag.as_ref());
+        Ok(mac)
     }
 
-    pub(super) fn verify(&self, header: &[u8], body: &[u8], mac: &[u8]) -> bool {
-        hmac::verify(&self.0, &message(header, body), mac).is_ok()
+    pub(super) fn verify(&self, header: &[u8], body: &[u8], mac: &[u8; MAC_BYTES]) -> bool {
+        let opened = self.file_key(header).and_then(|key| {
+            key.open_in_place(only_nonce(), Aad::from(body), &mut mac.clone()).map(drop)
+        });
+        opened.is_ok()
+    }
+
+    fn file_key(&self, header: &[u8]) -> Result<LessSafeKey, Unspecified> {
+        let key = hmac::sign(&self.0, header);
+        UnboundKey::new(&AES_256_GCM, key.as_ref()).map(LessSafeKey::new)
     }
 }
 
-fn message(header: &[u8], body: &[u8]) -> Vec<u8> {
-    [header, &pieces::digests(body)].concat()
+/// Each key has one message.
+fn only_nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; 12])
+}
+
+/// Bytes that never come again.
+pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| io::Error::other("the system has no random numbers"))?;
+    Ok(bytes)
 }
 
 fn read(directory: &Path) -> io::Result<[u8; KEY_BYTES]> {
@@ -92,7 +113,8 @@ fn acquire(lock: &std::fs::File) -> io::Result<()> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::{
         fs::{self, Permissions},
@@ -103,8 +125,8 @@ mod tests {
 
     use super::Secret;
 
-    fn mac(directory: &Path) -> [u8; 32] {
-        Secret::open(directory).unwrap().mac(b"header", b"body")
+    fn mac(directory: &Path) -> [u8; 16] {
+        Secret::open(directory).unwrap().mac(b"header", b"body").unwrap()
     }
 
     #[test]

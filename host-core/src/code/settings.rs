@@ -51,8 +51,9 @@ impl CacheSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompilerSettings {
-    /// The program that compiles. Default: none, and then a thread of the host compiles: without bounds on
-    /// time and memory, and to its end even if nobody waits for it any more.
+    /// The program that compiles; the host's tokio runtime must have I/O and time enabled for it. Default:
+    /// none, and then a thread of the host compiles: without bounds on time and memory, to its end even if
+    /// nobody waits for it any more, and a component that overflows the compiler's stack ends the host.
     pub helper: Option<HelperProgram>,
     /// Components compiled at one time. Default 1: one compile uses several cores.
     pub concurrency: usize,

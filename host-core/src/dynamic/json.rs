@@ -20,7 +20,7 @@ use serde_json::{Map, Number, Value};
 use wasmtime::component::Val;
 
 use super::{
-    problem::{Path, Problem, Room, left_out, missing},
+    problem::{Path, Problem, Room, left_out, missing, names, one_of},
     shape::{Int, Members, Shape},
 };
 
@@ -237,20 +237,6 @@ fn expected(shape: &Shape) -> String {
         Shape::Result { .. } => "result: {\"ok\": ..} or {\"err\": ..}".to_owned(),
         _ => shape.kind().to_owned(),
     }
-}
-
-pub(super) fn one_of(cases: &Members) -> String {
-    format!("one of {}", names(cases))
-}
-
-/// The first few.
-fn names(members: &Members) -> String {
-    let mut names: Vec<_> =
-        members.iter().take(8).map(|(name, _)| plugin_contract::escape(name, 60)).collect();
-    if members.len() > names.len() {
-        names.push("..".to_owned());
-    }
-    names.join(", ")
 }
 
 fn given(value: &Value) -> String {

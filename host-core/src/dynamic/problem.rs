@@ -5,7 +5,7 @@ use std::fmt;
 use plugin_contract::escape;
 use wasmtime::component::Val;
 
-use super::shape::Shape;
+use super::shape::{Members, Shape};
 
 /// Memory that the arguments of one call may take, in bytes.
 const ARGUMENT_BYTES_MAX: usize = 64 << 20;
@@ -99,4 +99,17 @@ pub(super) fn left_out(shape: &Shape) -> Option<Val> {
 
 pub(super) fn missing(at: &Path<'_>, shape: &Shape) -> Problem {
     Problem::at(at, format_args!("is missing; expected {}", shape.kind()))
+}
+
+pub(super) fn one_of(cases: &Members) -> String {
+    format!("one of {}", names(cases))
+}
+
+/// The first few names.
+pub(super) fn names(members: &Members) -> String {
+    let mut names: Vec<_> = members.iter().take(8).map(|(name, _)| escape(name, 60)).collect();
+    if members.len() > names.len() {
+        names.push("..".to_owned());
+    }
+    names.join(", ")
 }

@@ -3,45 +3,47 @@
 //! Values are written by the engine. Reading is done here, and follows the type: the engine's reader
 //! runs on a lexer that recurses once for each character unless the compiler optimises it away, so a
 //! megabyte of comment can overflow the stack of whoever reads it.
+//!
+//! What both read, they read alike. The engine's also reads records with members that their type has not,
+//! or without commas; ours also reads cases that are named like words of the language (`none` for `%none`)
+//! where the type tells.
 
 use std::fmt::Display;
 
 use wasmtime::component::{Val, wasm_wave::writer::Writer};
 
 use super::{
-    json::one_of,
-    problem::{Path, Problem, Room, left_out, missing},
+    cursor::{Cursor, is_number},
+    problem::{Path, Problem, Room, left_out, missing, one_of},
     shape::{Bounded, Members, Shape},
 };
 
 /// Reads values from a text, one after the other.
 pub(super) struct Reader<'a> {
-    text: &'a str,
-    at: usize,
+    cursor: Cursor<'a>,
     room: Room,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, room: Room::new() }
+        Self { cursor: Cursor::new(text), room: Room::new() }
     }
 
     /// Arguments in parentheses, and nothing after them. Options at the end may be left out.
     pub(super) fn arguments(mut self, params: &[(String, Shape)]) -> Result<Vec<Val>, Problem> {
         let mut vals = Vec::with_capacity(params.len());
         self.expect('(', "arguments in parentheses")?;
-        while !self.take(')') {
+        while !self.cursor.take(')') {
             let Some((name, shape)) = params.get(vals.len()) else {
-                let what = format!("`)`, for there are {} parameters", params.len());
-                return Err(self.syntax(what));
+                return Err(self.syntax("`)`, for there are no more parameters"));
             };
             vals.push(self.value(shape, &Path::param(name))?);
-            if !self.take(',') {
+            if !self.cursor.take(',') {
                 self.expect(')', "`,` or `)` after an argument")?;
                 break;
             }
         }
-        if !self.rest().is_empty() {
+        if !self.cursor.rest().is_empty() {
             return Err(self.syntax("nothing after the arguments"));
         }
         for (name, shape) in &params[vals.len()..] {
@@ -54,13 +56,13 @@ impl<'a> Reader<'a> {
     fn value(&mut self, shape: &Shape, at: &Path<'_>) -> Result<Val, Problem> {
         self.room.take(at, 0)?;
         match shape {
-            Shape::Bool => match self.label() {
+            Shape::Bool => match self.cursor.label() {
                 Some("true") => Ok(Val::Bool(true)),
                 Some("false") => Ok(Val::Bool(false)),
                 other => Err(self.wrong(at, shape.kind(), other)),
             },
             Shape::Int(_) | Shape::F32 | Shape::F64 => {
-                let number = self.number();
+                let number = self.cursor.number();
                 let val = match shape {
                     _ if !is_number(number) => None,
                     Shape::Int(int) => number.parse().ok().and_then(|value| int.val(value)),
@@ -71,24 +73,20 @@ impl<'a> Reader<'a> {
                 val.ok_or_else(|| self.wrong(at, shape.kind(), Some(number)))
             }
             Shape::Char => {
+                let char = self.cursor.char().map_err(|problem| Problem::at(at, problem))?;
                 let what = "char: one character in single quotes";
-                if !self.take('\'') {
-                    return Err(self.wrong(at, what, None));
-                }
-                let char = self.character('\'', at)?;
-                match char.filter(|_| self.text[self.at..].starts_with('\'')) {
-                    Some(char) => {
-                        self.at += 1;
-                        Ok(Val::Char(char))
-                    }
-                    None => Err(self.wrong(at, what, None)),
-                }
+                char.map(Val::Char).ok_or_else(|| self.wrong(at, what, None))
             }
-            Shape::String => Ok(Val::String(self.string(at)?)),
+            Shape::String => {
+                let text = self.cursor.string().map_err(|problem| Problem::at(at, problem))?;
+                let text = text.ok_or_else(|| self.wrong(at, shape.kind(), None))?;
+                self.room.take(at, text.len())?;
+                Ok(Val::String(text))
+            }
             Shape::List(item) => {
                 self.open('[', at, shape)?;
                 let mut items = Vec::new();
-                while !self.take(']') {
+                while !self.cursor.take(']') {
                     let at = at.index(items.len());
                     items.push(self.value(item, &at)?);
                     self.separator(']', &at)?;
@@ -100,13 +98,13 @@ impl<'a> Reader<'a> {
                 let mut items = Vec::with_capacity(shapes.len());
                 for item in shapes {
                     let at = at.index(items.len());
-                    if self.rest().starts_with(')') {
+                    if self.cursor.rest().starts_with(')') {
                         return Err(missing(&at, item));
                     }
                     items.push(self.value(item, &at)?);
                     self.separator(')', &at)?;
                 }
-                if !self.take(')') {
+                if !self.cursor.take(')') {
                     let what = format!("no more than {} items in the tuple", shapes.len());
                     return Err(self.wrong(at, what, None));
                 }
@@ -114,7 +112,7 @@ impl<'a> Reader<'a> {
             }
             Shape::Record(members) => self.record(shape, members, at),
             Shape::Variant(cases) => {
-                let label = self.name();
+                let label = self.cursor.name();
                 let Some((_, name, payload)) = label.and_then(|label| cases.find(label)) else {
                     return Err(self.wrong(at, one_of(cases), label));
                 };
@@ -123,7 +121,7 @@ impl<'a> Reader<'a> {
                 Ok(Val::Variant(name.to_owned(), payload))
             }
             Shape::Enum(cases) => {
-                let label = self.name();
+                let label = self.cursor.name();
                 let Some((_, name, _)) = label.and_then(|label| cases.find(label)) else {
                     return Err(self.wrong(at, one_of(cases), label));
                 };
@@ -131,13 +129,13 @@ impl<'a> Reader<'a> {
                 Ok(Val::Enum(name.to_owned()))
             }
             Shape::Flags(flags) => self.flags(shape, flags, at),
-            Shape::Option(some) => match self.peek() {
+            Shape::Option(some) => match self.cursor.peek() {
                 Some("none") => {
-                    self.label();
+                    self.cursor.label();
                     Ok(Val::Option(None))
                 }
                 Some("some") => {
-                    self.label();
+                    self.cursor.label();
                     Ok(Val::Option(self.payload(Some(some), at)?))
                 }
                 // An option of an option has to be written out.
@@ -146,13 +144,13 @@ impl<'a> Reader<'a> {
                 }
                 _ => Ok(Val::Option(Some(Box::new(self.value(some, at)?)))),
             },
-            Shape::Result { ok, err } => match self.peek() {
+            Shape::Result { ok, err } => match self.cursor.peek() {
                 Some("ok") => {
-                    self.label();
+                    self.cursor.label();
                     Ok(Val::Result(Ok(self.payload(ok.as_deref(), &at.name("ok"))?)))
                 }
                 Some("err") => {
-                    self.label();
+                    self.cursor.label();
                     Ok(Val::Result(Err(self.payload(err.as_deref(), &at.name("err"))?)))
                 }
                 _ => match ok.as_deref() {
@@ -171,11 +169,11 @@ impl<'a> Reader<'a> {
         let mut vals: Vec<Option<Val>> = Vec::new();
         vals.resize_with(members.len(), || None);
         // `{:}` is a record whose members are all left out, for `{}` are flags.
-        if self.take(':') {
+        if self.cursor.take(':') {
             self.expect('}', "`}` after `{:`")?;
         } else {
-            while !self.take('}') {
-                let label = self.name();
+            while !self.cursor.take('}') {
+                let label = self.cursor.name();
                 let found = label.and_then(|label| members.find(label));
                 let Some((i, name, Some(shape))) = found else {
                     return Err(self.wrong(at, format!("{} as a member", one_of(members)), label));
@@ -202,8 +200,8 @@ impl<'a> Reader<'a> {
     fn flags(&mut self, shape: &Shape, flags: &Members, at: &Path<'_>) -> Result<Val, Problem> {
         self.open('{', at, shape)?;
         let mut set = vec![false; flags.len()];
-        while !self.take('}') {
-            let label = self.name();
+        while !self.cursor.take('}') {
+            let label = self.cursor.name();
             let Some((i, name, _)) = label.and_then(|label| flags.find(label)) else {
                 return Err(self.wrong(at, one_of(flags), label));
             };
@@ -223,7 +221,7 @@ impl<'a> Reader<'a> {
         shape: Option<&Shape>,
         at: &Path<'_>,
     ) -> Result<Option<Box<Val>>, Problem> {
-        match (shape, self.take('(')) {
+        match (shape, self.cursor.take('(')) {
             (None, false) => Ok(None),
             (None, true) => Err(Problem::at(at, "has no payload")),
             (Some(shape), false) => Err(missing(at, shape)),
@@ -235,144 +233,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn string(&mut self, at: &Path<'_>) -> Result<String, Problem> {
-        if self.rest().starts_with("\"\"\"") {
-            return self.lines(at);
-        }
-        if !self.take('"') {
-            return Err(self.wrong(at, "string", None));
-        }
-        let from = self.at;
-        let mut text = String::new();
-        while let Some(char) = self.character('"', at)? {
-            text.push(char);
-        }
-        if !self.text[self.at..].starts_with('"') {
-            return Err(Problem::at(at, "the string does not end on its line"));
-        }
-        self.at += 1;
-        self.room.take(at, self.at - from)?;
-        Ok(text)
-    }
-
-    /// A string of several lines, between lines of three quotes. They may be indented as far as the last
-    /// of these is, and so much of each is no part of the string.
-    fn lines(&mut self, at: &Path<'_>) -> Result<String, Problem> {
-        const QUOTES: &str = "\"\"\"";
-        let body = &self.text[self.at + QUOTES.len()..];
-        let wrong = |problem| Err(Problem::at(at, problem));
-        let Some(end) = body.find(QUOTES) else { return wrong("the string does not end") };
-        self.at += 2 * QUOTES.len() + end;
-        self.room.take(at, end)?;
-        let body = &body[..end];
-        let Some(body) = body.strip_prefix("\r\n").or(body.strip_prefix('\n')) else {
-            return wrong("a line begins after the three quotes");
-        };
-        let (lines, indent) = match body.rsplit_once('\n') {
-            Some((lines, indent)) => (Some(lines), indent),
-            None => (None, body),
-        };
-        if indent.contains(|char| char != ' ') {
-            return wrong("nothing but spaces goes before the last three quotes");
-        }
-        let mut text = String::new();
-        for (i, line) in lines.into_iter().flat_map(|lines| lines.split('\n')).enumerate() {
-            let Some(line) = line.strip_prefix(indent) else {
-                return wrong("a line is indented less than the last three quotes");
-            };
-            if i > 0 {
-                text.push('\n');
-            }
-            let mut line = Reader::new(line.strip_suffix('\r').unwrap_or(line));
-            while let Some(char) = line.character('\n', at)? {
-                text.push(char);
-            }
-        }
-        Ok(text)
-    }
-
-    /// The next character of a text in quotes; `None` at the end of the text, or of the line.
-    fn character(&mut self, quote: char, at: &Path<'_>) -> Result<Option<char>, Problem> {
-        let rest = &self.text[self.at..];
-        let mut chars = rest.chars();
-        let char = match chars.next() {
-            None | Some('\n') => return Ok(None),
-            Some(char) if char == quote => return Ok(None),
-            Some('\\') => {
-                let bad = || Problem::at(at, "`\\` goes before one of ' \" t n r \\ u{..}");
-                match chars.next().ok_or_else(bad)? {
-                    char @ ('\'' | '"' | '\\') => char,
-                    't' => '\t',
-                    'n' => '\n',
-                    'r' => '\r',
-                    'u' => {
-                        let code = chars.as_str().strip_prefix('{').and_then(|code| {
-                            let (code, rest) = code.split_once('}')?;
-                            chars = rest.chars();
-                            Some(code)
-                        });
-                        let digits = |code: &&str| {
-                            code.len() <= 6 && code.bytes().all(|byte| byte.is_ascii_hexdigit())
-                        };
-                        let code = code.filter(digits).ok_or_else(bad)?;
-                        let code = u32::from_str_radix(code, 16).map_err(|_| bad())?;
-                        char::from_u32(code).ok_or_else(bad)?
-                    }
-                    _ => return Err(bad()),
-                }
-            }
-            Some(char) => char,
-        };
-        self.at += rest.len() - chars.as_str().len();
-        Ok(Some(char))
-    }
-
-    /// What may be a number.
-    fn number(&mut self) -> &'a str {
-        let rest = self.rest();
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c));
-        let text = &rest[..end.unwrap_or(rest.len())];
-        self.at += text.len();
-        text
-    }
-
-    /// A name, with or without the `%` that tells names from words of the language.
-    fn name(&mut self) -> Option<&'a str> {
-        if self.rest().starts_with('%') {
-            self.at += 1;
-            return self.word();
-        }
-        self.label()
-    }
-
-    fn label(&mut self) -> Option<&'a str> {
-        self.rest();
-        self.word()
-    }
-
-    /// The word that comes next, left where it is.
-    fn peek(&mut self) -> Option<&'a str> {
-        self.rest();
-        let at = self.at;
-        let word = self.word();
-        self.at = at;
-        word
-    }
-
-    fn word(&mut self) -> Option<&'a str> {
-        let rest = &self.text[self.at..];
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-        let word = &rest[..end.unwrap_or(rest.len())];
-        if !word.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            return None;
-        }
-        self.at += word.len();
-        Some(word)
-    }
-
     /// Takes the sign that opens a value of this shape.
     fn open(&mut self, sign: char, at: &Path<'_>, shape: &Shape) -> Result<(), Problem> {
-        if self.take(sign) {
+        if self.cursor.take(sign) {
             return Ok(());
         }
         Err(self.wrong(at, format!("{}: `{sign}`", shape.kind()), None))
@@ -380,34 +243,14 @@ impl<'a> Reader<'a> {
 
     /// Between two things there is a comma; after the last one there may be.
     fn separator(&mut self, end: char, at: &Path<'_>) -> Result<(), Problem> {
-        if self.take(',') || self.rest().starts_with(end) {
+        if self.cursor.take(',') || self.cursor.rest().starts_with(end) {
             return Ok(());
         }
         Err(self.wrong(at, format!("`,` or `{end}` after it"), None))
     }
 
     fn expect(&mut self, sign: char, what: &str) -> Result<(), Problem> {
-        if self.take(sign) { Ok(()) } else { Err(self.syntax(what)) }
-    }
-
-    fn take(&mut self, sign: char) -> bool {
-        let taken = self.rest().starts_with(sign);
-        if taken {
-            self.at += sign.len_utf8();
-        }
-        taken
-    }
-
-    /// The text from here on, after space and comments, which run from `//` to the end of the line.
-    fn rest(&mut self) -> &'a str {
-        loop {
-            let rest = self.text[self.at..].trim_start_matches([' ', '\t', '\n', '\r']);
-            self.at = self.text.len() - rest.len();
-            if !rest.starts_with("//") {
-                return rest;
-            }
-            self.at += rest.find('\n').unwrap_or(rest.len());
-        }
+        if self.cursor.take(sign) { Ok(()) } else { Err(self.syntax(what)) }
     }
 
     /// Something else was expected here; `given`, or else what comes next, is there instead.
@@ -420,39 +263,17 @@ impl<'a> Reader<'a> {
 
     /// The same where there is no value to name.
     fn syntax(&mut self, what: impl Display) -> Problem {
-        let at = self.at;
+        let at = self.cursor.at();
         let few = plugin_contract::escape(self.next_few(), 60);
         Problem(format!("expected {what}, not {few} (at byte {at} of the arguments)"))
     }
 
     fn next_few(&mut self) -> &'a str {
-        match self.rest() {
+        match self.cursor.rest() {
             "" => "the end",
             rest => &rest[..rest.floor_char_boundary(20)],
         }
     }
-}
-
-/// Rust's own readers take more: `+1`, `.5`, `Infinity`.
-fn is_number(text: &str) -> bool {
-    if matches!(text, "nan" | "inf" | "-inf") {
-        return true;
-    }
-    let text = text.strip_prefix('-').unwrap_or(text);
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (text, None),
-    };
-    let (whole, fraction) = match mantissa.split_once('.') {
-        Some((whole, fraction)) => (whole, Some(fraction)),
-        None => (mantissa, None),
-    };
-    let plain = |exponent: &str| digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
-    digits(whole)
-        && (whole == "0" || !whole.starts_with('0'))
-        && fraction.is_none_or(digits)
-        && exponent.is_none_or(plain)
 }
 
 /// The value as text, cut at `bytes_max` bytes. Nothing in it acts on a terminal: the text of strings is

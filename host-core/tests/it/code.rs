@@ -6,6 +6,7 @@ use std::{
     sync::Barrier,
 };
 
+use futures::{FutureExt, future::join_all};
 use host_core::{
     Artifact, CacheSettings, CodeMetrics, CodeSettings, CoreError, HelperProgram, Imports,
     Prepared, Runtime,
@@ -153,10 +154,11 @@ async fn a_flipped_byte_anywhere_costs_a_compile() {
         ("digest", 16),
         ("engine", 79),
         ("length", 80),
-        ("first byte of code", 88),
+        ("random", 88),
+        ("first byte of code", 104),
         ("code", length / 2),
-        ("last byte of code", length - 33),
-        ("mac", length - 32),
+        ("last byte of code", length - 17),
+        ("mac", length - 16),
         ("last byte of mac", length - 1),
     ] {
         let mut bytes = fs::read(&file).unwrap();
@@ -170,14 +172,29 @@ async fn a_flipped_byte_anywhere_costs_a_compile() {
 async fn a_file_that_is_cut_off_or_longer_costs_a_compile() {
     let (dir, file) = filled().await;
     let good = fs::read(&file).unwrap();
-    for length in [0, 1, 87, 88, 119, 120, good.len() - 1] {
+    for length in [0, 1, 103, 104, 119, 120, good.len() - 1] {
         fs::write(&file, &good[..length]).unwrap();
         is_rejected(dir.path(), &format!("{length} bytes")).await;
     }
     fs::write(&file, [good, vec![0]].concat()).unwrap();
     is_rejected(dir.path(), "a byte more").await;
-    fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
-    is_rejected(dir.path(), "a terabyte of nothing").await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_is_not_read_and_drives_out_nothing_else() {
+    let (dir, file) = filled().await;
+    let host = host(dir.path());
+    prepare(&host, &numbered(1)).await;
+    let grow = || fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+    grow();
+    answers(&prepare(&host, &echo()).await, "hello").await;
+    assert_eq!((host.code_metrics().rejected, host.code_metrics().compiled), (1, 2));
+
+    grow();
+    let next = self::host(dir.path());
+    prepare(&next, &numbered(1)).await;
+    prepare(&next, &echo()).await;
+    check(&next, |m| (m.evicted, m.hits_disk, m.misses, m.compiled) = (1, 1, 1, 1));
 }
 
 #[tokio::test]
@@ -321,6 +338,23 @@ async fn what_was_not_used_for_longest_makes_room() {
     assert_eq!(code_files(dir.path()).len(), 0);
 }
 
+#[tokio::test]
+async fn what_a_dead_host_left_unfinished_is_swept_away_and_all_else_is_left_alone() {
+    let (dir, file) = filled().await;
+    let write = |name: &str, hours: u64| {
+        let path = dir.path().join(name);
+        fs::write(&path, "unfinished").unwrap();
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3600 + 60);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+        path
+    };
+    let (old, new) = (write("1-0123.tmp", 1), write("2-4567.tmp", 0));
+    let others = write("notes.txt", 1000);
+    host(dir.path());
+    assert!(!old.exists());
+    assert!(new.exists() && others.exists() && file.exists());
+}
+
 #[test]
 fn many_hosts_at_once_share_one_directory() {
     const GUESTS: usize = 12;
@@ -360,31 +394,10 @@ async fn who_asks_for_the_same_at_one_time_waits_for_one_compile() {
     let artifact = echo();
     let imports = Imports::none();
     let requests = (0..10).map(|_| host.prepare(&artifact, &imports));
-    for prepared in futures(requests).await {
+    for prepared in join_all(requests).await {
         answers(&prepared.unwrap(), "hello").await;
     }
     check(&host, |m| (m.misses, m.compiled, m.joined) = (1, 1, 9));
-}
-
-/// All of them at one time.
-async fn futures<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut all: Vec<_> = all.into_iter().map(Box::pin).map(Some).collect();
-    let mut done: Vec<_> = all.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        for (future, done) in all.iter_mut().zip(&mut done) {
-            if let Some(running) = future
-                && let std::task::Poll::Ready(output) = running.as_mut().poll(context)
-            {
-                (*future, *done) = (None, Some(output));
-            }
-        }
-        match all.iter().all(Option::is_none) {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
 }
 
 #[tokio::test]
@@ -393,47 +406,40 @@ async fn who_gives_up_disturbs_nobody() {
     let (artifact, imports) = (echo(), Imports::none());
     let mut first = Box::pin(host.prepare(&artifact, &imports));
     let mut second = Box::pin(host.prepare(&artifact, &imports));
-    assert!(futures_now(&mut first).await.is_none() && futures_now(&mut second).await.is_none());
+    assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
     drop(first);
     answers(&second.await.unwrap(), "hello").await;
     check(&host, |m| (m.misses, m.compiled, m.joined) = (1, 1, 1));
-}
-
-/// What it has to say already.
-async fn futures_now<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        () = std::future::ready(()) => None,
-    }
 }
 
 #[tokio::test]
 async fn a_component_that_is_no_good_is_refused_alike_each_time() {
     let host = with(CodeSettings::default());
     // The types are wrong in a function, which admission does not look into.
-    let bad = guests::v1("(call $echo (local.get $ptr) (local.get $len))", "");
-    let mut artifact = guests::admit_wat("guest", &bad).unwrap();
-    let mut bytes = artifact.bytes.to_vec();
-    // `i32.store`, the only one of its kind with these operands, becomes `i64.store`.
-    let at = bytes.windows(3).position(|bytes| bytes == [0x36, 2, 0]).unwrap();
-    bytes[at] = 0x37;
-    let rewritten =
-        host_core::admit(bytes, Some(guests::manifest("guest", "")), &Default::default());
-    artifact.bytes = rewritten.as_ref().unwrap().bytes.clone();
+    let bad = guests::admit_wat("guest", &guests::v1("(i64.const 0)", "")).unwrap();
     for _ in 0..2 {
-        let error = refusal(&host, rewritten.as_ref().unwrap()).await;
+        let error = refusal(&host, &bad).await;
         assert_eq!(error.code(), "core/compile-failed");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("type mismatch"), "{source}");
     }
     check(&host, |m| (m.misses, m.compile_failed) = (2, 2));
-    // The same name over other bytes than were admitted.
-    let mut lying = echo();
-    lying.bytes = artifact.bytes;
-    let error = refusal(&host, &lying).await;
-    assert_eq!(error.code(), "core/changed-on-disk");
     answers(&prepare(&host, &echo()).await, "hello").await;
+}
+
+#[tokio::test]
+async fn other_bytes_than_were_admitted_are_refused_to_the_one_who_brought_them() {
+    let host = with(CodeSettings::default());
+    let (good, mut changed) = (echo(), echo());
+    changed.bytes = numbered(1).bytes;
+    assert_eq!(refusal(&host, &changed).await.code(), "core/changed-on-disk");
+    // Both ask for the same, and wait for one compile.
+    let imports = Imports::none();
+    let (changed, good) =
+        tokio::join!(host.prepare(&changed, &imports), host.prepare(&good, &imports));
+    assert_eq!(changed.map(drop).unwrap_err().code(), "core/changed-on-disk");
+    answers(&good.unwrap(), "hello").await;
+    check(&host, |m| (m.misses, m.joined, m.compiled) = (3, 1, 1));
 }
 
 async fn refusal(host: &Runtime<Data>, artifact: &Artifact) -> CoreError {
@@ -464,7 +470,7 @@ async fn more_than_may_wait_for_the_compiler_are_refused() {
     let host = with(settings);
     let (artifacts, imports) = ([0, 1, 2].map(numbered), Imports::none());
     let requests = artifacts.iter().map(|artifact| host.prepare(artifact, &imports));
-    let mut codes: Vec<_> = futures(requests)
+    let mut codes: Vec<_> = join_all(requests)
         .await
         .into_iter()
         .map(|prepared| prepared.map(drop).map_err(|error| error.code()))

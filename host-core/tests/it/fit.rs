@@ -107,7 +107,11 @@ async fn an_import_of_another_shape_is_a_mismatch() {
     assert!(check("1.0.0", "(param \"x\" u32)").await.is_ok());
     assert!(check("1.9.0", "(param \"x\" u32)").await.is_ok(), "the link decides, not the number");
     refused(check("1.0.0", "(param \"x\" string)").await, "core/contract-mismatch", "`f`");
-    refused(check("2.0.0", "(param \"x\" u32)").await, "core/contract-mismatch", "host:test/api@2.0.0");
+    refused(
+        check("2.0.0", "(param \"x\" u32)").await,
+        "core/contract-mismatch",
+        "host:test/api@2.0.0",
+    );
 }
 
 #[tokio::test]

@@ -6,9 +6,11 @@ mod calls;
 mod code;
 mod containment;
 mod discovery;
+mod dynamic;
 mod fit;
 mod guests;
 mod pool;
+mod registry;
 
 use std::time::Duration;
 

@@ -11,5 +11,6 @@ mod containment;
 mod contracts;
 mod harness;
 mod http;
+mod operations;
 mod plugins;
 mod services;

@@ -1,4 +1,5 @@
 use plugin_contract::{Explain, PluginId};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use wasmtime::{
     Store,
@@ -205,13 +206,13 @@ fn arguments_that_do_not_fit_are_refused_before_the_call() {
     };
     let json = |args: Value| document(json!({"function": "math#add", "args": args}));
     check(json(json!([1])), "`b`: is missing; expected u32");
-    check(json(json!([1, 2, 3])), "there are 2 parameters, and 3 arguments");
+    check(json(json!([1, 2, 3])), "3 arguments are more than the 2 it takes");
     check(json(json!([1, -1])), "`b`: expected u32, not -1");
     check(text("math#add(1)"), "`b`: is missing; expected u32");
     check(text("math#add(1, -1)"), "`b`: expected u32, not -1");
     check(
         text("math#add(1, 2, 3)"),
-        "expected `)`, for there are 2 parameters, not 3) (at byte 7 of the arguments)",
+        "expected `)`, for there are no more parameters, not 3) (at byte 7 of the arguments)",
     );
     check(
         text("math#add(1, 2"),
@@ -297,6 +298,29 @@ fn resources_have_no_text_and_cannot_be_passed() {
     );
 }
 
+#[test]
+fn what_begins_and_ends_an_instance_is_for_the_host_to_call() {
+    let component = adding(
+        r#"
+        (instance $base (export "shutdown" (func $nop)) (export "get-metadata" (func $nop)))
+        (instance $other (export "shutdown" (func $nop)))
+        (export "toolsku:plugin-system/base-plugin@1.0.0" (instance $base))
+        (export "other:system/base@1.0.0" (instance $other))"#,
+    );
+    refused(
+        &component,
+        &text("base-plugin#shutdown()"),
+        "core/not-callable",
+        "`toolsku:plugin-system/base-plugin@1.0.0#shutdown` of `demo` cannot be called by name: \
+        the host calls it, at the beginning or the end of an instance",
+    );
+    let functions = Functions::find(&component);
+    let callable: Vec<_> = functions.list().iter().map(|info| info.callable).collect();
+    assert_eq!(callable, [false, true, true]);
+    assert!(functions.ask(&plugin(), &text("base-plugin#get-metadata()")).is_ok());
+    assert!(functions.ask(&plugin(), &text("base#shutdown()")).is_ok());
+}
+
 /// A function that takes a record of records of records, each of which holds the next one twice: it has
 /// 2^depth parts.
 fn doubling(depth: usize) -> String {
@@ -366,83 +390,133 @@ async fn a_list_of_many_variants_is_read_and_written_in_time() {
     assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
+/// Lists of all kinds of things, each of one of `TYPES` or of none.
+const TEXTS: &[&str] = &[
+    "[]",
+    "[red]",
+    "[dark-blue, %none,]",
+    "[none]",
+    "[{read}, {exec,}]",
+    "[{}]",
+    "[{:}]",
+    "[{x: 1, y: 2}]",
+    "[{y: 2, x: 1, color: red}]",
+    "[{x: 1, y: 2, color: none}]",
+    "[{x: 1}]",
+    "[circle(1)]",
+    "[circle(nan), empty]",
+    "[path([])]",
+    "[circle]",
+    "[empty(1)]",
+    "[ok(empty)]",
+    "[empty]",
+    "[err(\"a\")]",
+    "[err]",
+    "[(1, 'x')]",
+    "[(1, '\\u{e9}'),]",
+    "[(1)]",
+    "[(1, 'ab')]",
+    "[none, some(none), some(some(1))]",
+    "[some(1)]",
+    "[1]",
+    "[\"\"]",
+    "[\"\\t\\\"\\\\\"]",
+    "[\"\"\"\n  a\n   b\n  \"\"\"]",
+    "[\"\"\"\n\"\"\"]",
+    "[\"\"\"a\n\"\"\"]",
+    "[\"\"\"\na\n \"\"\"]",
+    "[\"\\q\"]",
+    "[\"\n\"]",
+    "[[1, 2], []]",
+    "[255]",
+    "[256]",
+    "[-1]",
+    "[01]",
+    "[1.0]",
+    "[1e0]",
+    "[1 2]",
+    "[,]",
+    "[1,,2]",
+    "1",
+    "",
+    "[1] // the end",
+    "[ // a\n 1 ]",
+    "[1]]",
+    "[%x]",
+    "[Red]",
+];
+
+/// Whether a text is the first argument of the function with this index, by our reader and by the engine's.
+fn read(functions: &Functions, function: usize, text: &str) -> (Option<Val>, Option<Val>) {
+    let function = &functions.0[function];
+    let call = FunctionCall::Text(format!("{}({text}\n)", function.name));
+    let ours = functions.ask(&plugin(), &call).ok().map(|mut asked| asked.args.remove(0));
+    let ty = function.ty.params().next().unwrap().1;
+    (ours.map(with_flags_in_order), Val::from_wave(&ty, text).ok().map(with_flags_in_order))
+}
+
+/// Flags are a set: in which order they are told does not matter.
+fn with_flags_in_order(val: Val) -> Val {
+    match val {
+        Val::List(items) => Val::List(items.into_iter().map(with_flags_in_order).collect()),
+        Val::Flags(mut names) => {
+            names.sort();
+            Val::Flags(names)
+        }
+        val => val,
+    }
+}
+
 #[test]
 fn the_engine_reads_a_text_in_the_same_way() {
     let component = compile(&echoes(TYPES));
     let functions = Functions::find(&component);
-    let read = |function: usize, text: &str| {
-        let ours = functions.ask(
-            &plugin(),
-            &FunctionCall::Text(format!("{}({text})", functions.0[function].name)),
-        );
-        let ours = ours.map(|mut asked| asked.args.remove(0)).ok();
-        let ty = functions.0[function].ty.params().next().unwrap().1;
-        (ours, Val::from_wave(&ty, text).ok())
-    };
-    let (mut both, mut neither) = (0, 0);
-    let texts = [
-        "[]",
-        "[red]",
-        "[dark-blue, %none,]",
-        "[none]",
-        "[{read}, {exec,}]",
-        "[{}]",
-        "[{:}]",
-        "[{x: 1, y: 2}]",
-        "[{y: 2, x: 1, color: red}]",
-        "[{x: 1, y: 2, color: none}]",
-        "[{x: 1}]",
-        "[circle(1)]",
-        "[circle(nan), empty]",
-        "[path([])]",
-        "[circle]",
-        "[empty(1)]",
-        "[ok(empty)]",
-        "[empty]",
-        "[err(\"a\")]",
-        "[err]",
-        "[(1, 'x')]",
-        "[(1, '\\u{e9}'),]",
-        "[(1)]",
-        "[(1, 'ab')]",
-        "[none, some(none), some(some(1))]",
-        "[some(1)]",
-        "[1]",
-        "[\"\"]",
-        "[\"\\t\\\"\\\\\"]",
-        "[\"\"\"\n  a\n   b\n  \"\"\"]",
-        "[\"\"\"\n\"\"\"]",
-        "[\"\"\"a\n\"\"\"]",
-        "[\"\"\"\na\n \"\"\"]",
-        "[\"\\q\"]",
-        "[\"\n\"]",
-        "[[1, 2], []]",
-        "[255]",
-        "[256]",
-        "[-1]",
-        "[01]",
-        "[1.0]",
-        "[1e0]",
-        "[1 2]",
-        "[,]",
-        "[1,,2]",
-        "1",
-        "",
-        "[1] // the end",
-        "[ // a\n 1 ]",
-        "[1]]",
-        "[%x]",
-        "[Red]",
-    ];
-    for function in 0..TYPES.len() {
-        for text in texts {
-            let (ours, theirs) = read(function, text);
+    let mut both = 0;
+    for (function, (name, _)) in TYPES.iter().enumerate() {
+        for text in TEXTS {
+            let (ours, theirs) = read(&functions, function, text);
             // Where the type tells, ours takes words of the language for names of cases, too.
-            if text != "[none]" || theirs.is_some() {
-                assert_eq!(ours, theirs, "{}: {text}", TYPES[function].0);
+            if *text != "[none]" || theirs.is_some() {
+                assert_eq!(ours, theirs, "{name}: {text}");
             }
-            if ours.is_some() { both += 1 } else { neither += 1 }
+            both += usize::from(ours.is_some());
         }
     }
-    assert!(both > 60 && neither > 200, "{both} {neither}");
+    assert!(both > 40, "{both}");
 }
+
+proptest! {
+    #[test]
+    fn no_mistake_is_read_as_something_else(
+        text in prop::sample::select(TEXTS),
+        mistakes in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop::option::of(prop::sample::select(SIGNS))),
+            1..4,
+        ),
+    ) {
+        thread_local! {
+            static FUNCTIONS: Functions = Functions::find(&compile(&echoes(TYPES)));
+        }
+        let mut text: Vec<char> = text.chars().chain(" ".chars()).collect();
+        for (at, sign) in mistakes {
+            let at = at.index(text.len());
+            match sign {
+                Some(sign) => text.insert(at, sign),
+                None if text.len() > 1 => drop(text.remove(at)),
+                None => {}
+            }
+        }
+        let text: String = text.into_iter().collect();
+        for (function, (name, _)) in TYPES.iter().enumerate() {
+            let (ours, theirs) = FUNCTIONS.with(|functions| read(functions, function, &text));
+            if ours.is_some() && theirs.is_some() {
+                prop_assert_eq!(ours, theirs, "{}: {}", name, text);
+            }
+        }
+    }
+}
+
+const SIGNS: &[char] = &[
+    '[', ']', '(', ')', '{', '}', ':', ',', '%', '"', '\'', '\\', '/', '\n', '\r', ' ', '-', '1',
+    'e', '.', 'a', 'A', 'é',
+];

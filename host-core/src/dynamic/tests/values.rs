@@ -246,7 +246,7 @@ fn a_problem_in_a_text_says_the_same() {
     refused(wave(&list(S32), "[1 2]"), "`x[0]`: expected `,` or `]` after it, not 2])");
     refused(
         wave(&S32, "1, 2"),
-        "expected `)`, for there are 1 parameters, not 2) (at byte 4 of the arguments)",
+        "expected `)`, for there are no more parameters, not 2) (at byte 4 of the arguments)",
     );
     refused(
         wave(&S32, "1) 2"),

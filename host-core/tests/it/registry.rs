@@ -1,0 +1,368 @@
+//! Plugins in a directory, from registration to the end.
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use host_core::{
+    CoreError, Description, Embedder, Loaded, OnFailure, Plugin, PluginState, Registry,
+    RegistrySettings, Terms,
+};
+use plugin_contract::{Explain, PluginId};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::{Data, guests, runtime, text};
+
+/// Everything goes, on terms that a test may change.
+struct Anything(Box<dyn Fn(&mut Terms<Data>) + Send + Sync>);
+
+impl Embedder<Data> for Anything {
+    fn terms(&self, _: &Description) -> Result<Terms<Data>, Box<dyn Explain + Send + Sync>> {
+        let mut terms = Terms::new(Data::new);
+        terms.cpu_time = Duration::from_millis(200);
+        self.0(&mut terms);
+        Ok(terms)
+    }
+}
+
+pub(crate) struct Shelf {
+    directory: TempDir,
+    pub(crate) registry: Registry<Data>,
+}
+
+impl Shelf {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {}, |_| {})
+    }
+
+    pub(crate) fn with(
+        settings: impl FnOnce(&mut RegistrySettings),
+        terms: impl Fn(&mut Terms<Data>) + Send + Sync + 'static,
+    ) -> Self {
+        let mut chosen = RegistrySettings::default();
+        settings(&mut chosen);
+        let embedder = Arc::new(Anything(Box::new(terms)));
+        let registry = Registry::new(runtime(), embedder, chosen);
+        Self { directory: TempDir::new().unwrap(), registry }
+    }
+
+    /// Writes a plugin: `name version`, more lines of its manifest, and its component.
+    pub(crate) fn put(&self, identity: &str, manifest: &str, wat: &str) -> PathBuf {
+        let (name, version) = identity.split_once(' ').unwrap();
+        let folder = self.directory.path().join(identity.replace(' ', "-"));
+        fs::create_dir_all(&folder).unwrap();
+        let head = format!("name = \"{name}\"\nversion = \"{version}\"\nentrypoint = \"p.wasm\"\n");
+        fs::write(folder.join("plugin.toml"), format!("[plugin]\n{head}{manifest}")).unwrap();
+        fs::write(folder.join("p.wasm"), wat::parse_str(wat).unwrap()).unwrap();
+        folder
+    }
+
+    pub(crate) async fn load(&self) -> Loaded<Data> {
+        self.registry.load(self.directory.path(), None).await.unwrap()
+    }
+
+    pub(crate) fn get(&self, identity: &str) -> Arc<Plugin<Data>> {
+        let (name, version) = named(identity);
+        self.registry.get(&name, &version).unwrap()
+    }
+
+    pub(crate) async fn ask(&self, identity: &str, input: &str) -> Result<String, CoreError> {
+        let reply = self.get(identity).process(&mut text(input)).await?;
+        Ok(String::from_utf8(reply.output).unwrap())
+    }
+}
+
+fn named(identity: &str) -> (PluginId, semver::Version) {
+    let (name, version) = identity.split_once(' ').unwrap();
+    (name.parse().unwrap(), version.parse().unwrap())
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(5)
+}
+
+/// A guest that answers with `answer`, so that versions can be told apart.
+fn says(answer: &str) -> String {
+    let data = format!("(data (i32.const 512) \"{answer}\")");
+    guests::v1(&format!("(call $echo (i32.const 512) (i32.const {}))", answer.len()), &data)
+}
+
+/// Traps on the input `x`, answers others with themselves.
+fn fragile() -> String {
+    guests::v1(
+        "(if (result i32) (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 120))
+            (then unreachable) (else (call $echo (local.get $ptr) (local.get $len))))",
+        "",
+    )
+}
+
+#[tokio::test]
+async fn one_of_fifty_that_fails_leaves_forty_nine() {
+    let shelf = Shelf::new();
+    for at in 0..50 {
+        let spin = guests::v1("unreachable", "(func $s unreachable) (start $s)");
+        let wat = if at == 17 { spin } else { guests::echo() };
+        shelf.put(&format!("p{at} 1.0.0"), "", &wat);
+    }
+    let loaded = shelf.load().await;
+    assert_eq!(loaded.refused.len(), 1);
+    assert_eq!(loaded.refused[0].error.code(), "core/trap-unreachable");
+    let serving =
+        loaded.registered.iter().filter(|plugin| plugin.state() == PluginState::Serving).count();
+    assert_eq!(serving, 49);
+    assert_eq!(shelf.ask("p16 1.0.0", "hello").await.unwrap(), "hello");
+    let error = shelf.ask("p17 1.0.0", "hello").await.unwrap_err();
+    assert_eq!(error.code(), "core/plugin-recovering");
+    assert!(error.retry_after().is_some());
+}
+
+#[tokio::test]
+async fn start_functions_that_loop_hold_up_nobody_but_themselves() {
+    let shelf = Shelf::with(|_| {}, |terms| terms.cpu_time = Duration::from_secs(1));
+    let spin = guests::v1("unreachable", "(func $s (loop $l (br $l))) (start $s)");
+    for at in 0..4 {
+        shelf.put(&format!("spin{at} 1.0.0"), "", &spin);
+    }
+    shelf.put("z-good 1.0.0", "", &guests::echo());
+    let before = std::time::Instant::now();
+    let loaded = shelf.load().await;
+    assert_eq!(loaded.refused.len(), 4);
+    assert!(loaded.refused.iter().all(|r| r.error.code() == "security/cpu-time-exceeded"));
+    assert!(before.elapsed() < Duration::from_secs(20), "started one after the other");
+    assert_eq!(shelf.ask("z-good 1.0.0", "hello").await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn versions_of_one_name_stand_side_by_side_and_twins_do_not() {
+    let shelf = Shelf::new();
+    shelf.put("a 1.0.0", "", &says("one"));
+    shelf.put("a 2.0.0", "", &says("two"));
+    assert!(shelf.load().await.refused.is_empty());
+    assert_eq!(shelf.ask("a 1.0.0", "?").await.unwrap(), "one");
+    assert_eq!(shelf.ask("a 2.0.0", "?").await.unwrap(), "two");
+    let twins = shelf.load().await;
+    assert!(twins.registered.is_empty());
+    assert_eq!(twins.refused[0].error.code(), "core/duplicate-plugin");
+}
+
+#[tokio::test]
+async fn what_is_needed_is_unloaded_last() {
+    let shelf = Shelf::new();
+    shelf.put("base 1.0.0", "", &guests::echo());
+    shelf.put("top 1.0.0", "[dependencies]\nbase = \"^1\"\n", &guests::echo());
+    shelf.put("lost 1.0.0", "[dependencies]\nnobody = \"^1\"\n", &guests::echo());
+    let loaded = shelf.load().await;
+    assert_eq!(loaded.refused[0].error.code(), "core/dependency-missing");
+
+    let (base, version) = named("base 1.0.0");
+    let error = shelf.registry.unload(&base, &version, soon()).await.unwrap_err();
+    assert_eq!(error.to_string(), "`base` is needed by `top` 1.0.0");
+    let (top, _) = named("top 1.0.0");
+    shelf.registry.unload(&top, &version, soon()).await.unwrap();
+    shelf.registry.unload(&base, &version, soon()).await.unwrap();
+    assert_eq!(shelf.ask("top 1.0.0", "x").await.unwrap_err().code(), "core/not-loaded");
+
+    // Loading what needs the other brings both back.
+    shelf.registry.start(&top, &version).await.unwrap();
+    assert_eq!(shelf.ask("base 1.0.0", "x").await.unwrap(), "x");
+    assert_eq!(shelf.registry.shutdown(soon()).await, 0);
+}
+
+#[tokio::test]
+async fn a_reload_takes_what_is_there_now_and_a_bad_file_changes_nothing() {
+    let shelf = Shelf::new();
+    let folder = shelf.put("a 1.0.0", "", &says("old"));
+    shelf.load().await;
+    let (name, version) = named("a 1.0.0");
+
+    fs::write(folder.join("p.wasm"), b"\0asm and no more").unwrap();
+    let error = shelf.registry.reload(&name, &version, soon()).await.map(drop).unwrap_err();
+    assert_eq!(error.code(), "core/not-a-component");
+    let trap = guests::v1("unreachable", "(func $s unreachable) (start $s)");
+    fs::write(folder.join("p.wasm"), wat::parse_str(trap).unwrap()).unwrap();
+    let error = shelf.registry.reload(&name, &version, soon()).await.map(drop).unwrap_err();
+    assert_eq!(error.code(), "core/trap-unreachable");
+    assert_eq!(shelf.ask("a 1.0.0", "?").await.unwrap(), "old");
+
+    shelf.put("a 1.0.0", "", &says("new"));
+    shelf.registry.reload(&name, &version, soon()).await.unwrap();
+    assert_eq!(shelf.ask("a 1.0.0", "?").await.unwrap(), "new");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_go_on_while_plugins_are_reloaded() {
+    let shelf = Arc::new(Shelf::new());
+    shelf.put("a 1.0.0", "", &guests::echo());
+    shelf.load().await;
+    let (name, version) = named("a 1.0.0");
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let shelf = shelf.clone();
+            tokio::spawn(async move {
+                for _ in 0..500 {
+                    // Whoever holds a revision that was replaced looks for the one that serves.
+                    loop {
+                        match shelf.ask("a 1.0.0", "hello").await {
+                            Err(CoreError::Retired { .. } | CoreError::NotLoaded { .. }) => {}
+                            answer => break assert_eq!(answer.unwrap(), "hello"),
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for _ in 0..10 {
+        shelf.registry.reload(&name, &version, soon()).await.unwrap();
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lazy_plugin_starts_with_its_first_call() {
+    let shelf = Shelf::with(|settings| settings.lazy = true, |_| {});
+    shelf.put("a 1.0.0", "[dependencies]\nb = \"^1\"\n", &guests::echo());
+    shelf.put("b 1.0.0", "", &guests::echo());
+    shelf.load().await;
+    assert_eq!(shelf.get("a 1.0.0").state(), PluginState::Registered);
+    let (one, two) = tokio::join!(shelf.ask("a 1.0.0", "x"), shelf.ask("a 1.0.0", "y"));
+    assert_eq!((one.unwrap(), two.unwrap()), ("x".to_owned(), "y".to_owned()));
+    assert_eq!(shelf.get("b 1.0.0").state(), PluginState::Serving, "what it needs, too");
+}
+
+#[tokio::test]
+async fn a_component_that_changed_on_disk_since_it_was_admitted_is_refused() {
+    let shelf = Shelf::with(|settings| settings.lazy = true, |_| {});
+    let folder = shelf.put("a 1.0.0", "", &says("seen"));
+    shelf.load().await;
+    fs::write(folder.join("p.wasm"), wat::parse_str(says("other")).unwrap()).unwrap();
+    let error = shelf.ask("a 1.0.0", "?").await.unwrap_err();
+    assert_eq!(error.code(), "core/changed-on-disk");
+}
+
+#[tokio::test]
+async fn an_input_that_kills_is_refused_fast_and_others_are_not() {
+    let shelf = Shelf::new();
+    shelf.put("a 1.0.0", "", &fragile());
+    shelf.load().await;
+    for _ in 0..3 {
+        assert_eq!(shelf.ask("a 1.0.0", "x").await.unwrap_err().code(), "core/trap-unreachable");
+    }
+    assert_eq!(shelf.ask("a 1.0.0", "x").await.unwrap_err().code(), "core/poison-input");
+    assert_eq!(shelf.ask("a 1.0.0", "xy").await.unwrap_err().code(), "core/trap-unreachable");
+    assert_eq!(shelf.ask("a 1.0.0", "y").await.unwrap(), "y");
+    let metrics = shelf.get("a 1.0.0").metrics();
+    assert_eq!(metrics.calls, 6);
+    assert_eq!(metrics.errors, [("core/trap-unreachable", 4), ("core/poison-input", 1)]);
+}
+
+#[tokio::test]
+async fn a_revision_that_breaks_again_and_again_is_left_alone_and_tried_again() {
+    let shelf = Shelf::with(
+        |_| {},
+        |terms| {
+            terms.breaker.open_min = Duration::from_millis(50);
+            terms.breaker.open_max = Duration::from_millis(50);
+            terms.breaker.probes = 1;
+        },
+    );
+    shelf.put("a 1.0.0", "", &fragile());
+    shelf.load().await;
+    for at in 0..20 {
+        let error = shelf.ask("a 1.0.0", &format!("x{at}")).await.unwrap_err();
+        assert_eq!(error.code(), "core/trap-unreachable");
+    }
+    let error = shelf.ask("a 1.0.0", "good").await.unwrap_err();
+    assert_eq!(error.code(), "core/circuit-open");
+    assert!(error.retry_after().is_some());
+    tokio::time::sleep(Duration::from_millis(70)).await;
+    assert_eq!(shelf.ask("a 1.0.0", "good").await.unwrap(), "good", "the probe");
+    assert_eq!(shelf.ask("a 1.0.0", "good").await.unwrap(), "good");
+}
+
+#[tokio::test]
+async fn a_plugin_that_never_starts_ends_in_quarantine() {
+    let shelf = Shelf::with(
+        |settings| {
+            settings.health.backoff_min = Duration::from_millis(1);
+            settings.health.backoff_max = Duration::from_millis(1);
+            settings.health.failures_max = 2;
+        },
+        |_| {},
+    );
+    shelf.put("a 1.0.0", "", &guests::v1("unreachable", "(func $s unreachable) (start $s)"));
+    let loaded = shelf.load().await;
+    assert_eq!(loaded.refused.len(), 1);
+    let plugin = shelf.get("a 1.0.0");
+    while plugin.state() != PluginState::Quarantined {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let error = shelf.ask("a 1.0.0", "x").await.unwrap_err();
+    assert_eq!(error.code(), "core/plugin-quarantined");
+    assert_eq!(plugin.trouble().unwrap().code(), "core/trap-unreachable");
+}
+
+#[tokio::test]
+async fn callers_get_what_the_operator_chose_when_a_plugin_is_out_of_order() {
+    let open = Shelf::with(|_| {}, |terms| terms.on_failure = OnFailure::PassThrough);
+    open.put("a 1.0.0", "", &fragile());
+    open.load().await;
+    let mut call = text("x");
+    let reply = open.get("a 1.0.0").process(&mut call).await.unwrap();
+    assert_eq!(reply.output, b"x");
+    let how = reply.degraded.unwrap().to_string();
+    assert_eq!(how, "passed-through; core/trap-unreachable");
+
+    let fallback =
+        Shelf::with(|_| {}, |terms| terms.on_failure = OnFailure::Fallback("^1".parse().unwrap()));
+    fallback.put("a 1.0.0", "", &says("old and good"));
+    fallback.put("a 2.0.0", "", &fragile());
+    fallback.load().await;
+    let mut call = text("x");
+    let reply = fallback.get("a 2.0.0").process(&mut call).await.unwrap();
+    assert_eq!(reply.output, b"old and good");
+    assert_eq!(reply.degraded.unwrap().to_string(), "fallback 1.0.0; core/trap-unreachable");
+    assert_eq!(fallback.ask("a 2.0.0", "good").await.unwrap(), "good");
+}
+
+#[tokio::test]
+async fn a_cancelled_call_leaves_nothing_behind() {
+    let shelf = Shelf::with(
+        |_| {},
+        |terms| {
+            terms.cpu_time = Duration::from_secs(20);
+            terms.pool.instances_max = 1;
+        },
+    );
+    let spin_on_x = guests::v1(
+        "(if (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 120)) (then (loop $l (br $l))))
+         (call $echo (local.get $ptr) (local.get $len))",
+        "",
+    );
+    shelf.put("a 1.0.0", "", &spin_on_x);
+    shelf.load().await;
+    for at in 0..50 {
+        // At whatever await the caller happens to give up.
+        let patience = Duration::from_micros(at * 100);
+        let given_up = tokio::time::timeout(patience, shelf.ask("a 1.0.0", "x")).await;
+        assert!(given_up.is_err());
+    }
+    assert_eq!(shelf.ask("a 1.0.0", "alive").await.unwrap(), "alive");
+    let status = shelf.get("a 1.0.0").pool_status();
+    assert_eq!((status.busy, status.idle, status.waiting), (0, 1, 0));
+    assert!(status.retired >= 1 && status.started == status.retired + 1, "{status:?}");
+    let metrics = shelf.get("a 1.0.0").metrics();
+    assert_eq!(metrics.errors[0].0, "core/cancelled");
+}
+
+#[tokio::test]
+async fn the_registry_ends_with_its_last_handle() {
+    let shelf = Shelf::new();
+    shelf.put("a 1.0.0", "", &guests::echo());
+    shelf.load().await;
+    let plugin = Arc::downgrade(&shelf.get("a 1.0.0"));
+    drop(shelf);
+    while plugin.strong_count() > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
