@@ -2,7 +2,7 @@
 
 use futures::{
     Stream, StreamExt,
-    future::{AbortHandle, Abortable, Aborted},
+    future::{AbortHandle, Abortable},
     stream,
 };
 
@@ -64,11 +64,8 @@ impl Batch {
         let calls = stream::iter(calls).map(move |(index, call, registration)| {
             let answer = Abortable::new(work(call), registration);
             async move {
-                let outcome = match answer.await {
-                    Ok(answer) => Some(answer),
-                    Err(Aborted) => None,
-                };
-                BatchItem { index, outcome }
+                // The one error there is: it was cancelled.
+                BatchItem { index, outcome: answer.await.ok() }
             }
         });
         let concurrency = self.concurrency.max(1);

@@ -52,6 +52,18 @@ impl CallBudget {
 ///
 /// An instance is disposable: after a trap, a deadline, a failure of the host or a cancelled call it
 /// is spent, and answers `core/instance-spent`. A refusal by the plugin does not spend it.
+///
+/// A call borrows the instance for itself, so no two threads can be in one store. This does not compile:
+///
+/// ```compile_fail,E0499
+/// # use host_core::{CallBudget, Instance, ProcessCall, StoreData};
+/// async fn two_at_once<T: StoreData>(instance: &mut Instance<T>, budget: &CallBudget) {
+///     let (mut a, mut b) = (ProcessCall::new(vec![], "a/b"), ProcessCall::new(vec![], "a/b"));
+///     let first = instance.process(&mut a, budget);
+///     let second = instance.process(&mut b, budget); // the first call still has the instance
+///     let _ = tokio::join!(first, second);
+/// }
+/// ```
 pub struct Instance<T: 'static> {
     prepared: Prepared<T>,
     store: Store<T>,

@@ -165,12 +165,10 @@ impl std::str::FromStr for HostConfig {
 /// Sets a duration, if the file has one.
 fn set(to: &mut Duration, key: &str, text: Option<String>) -> Result<(), ConfigFileError> {
     let Some(text) = text else { return Ok(()) };
-    let invalid = |problem: String| ConfigFileError::Invalid { place: key.to_owned(), problem };
-    *to = host_security::parse_duration(&text)
-        .map_err(|problem| invalid(format!("{}: {problem}", escape(&text, 100))))?;
-    if to.is_zero() {
-        return Err(invalid("must be longer than nothing".to_owned()));
-    }
+    *to = host_security::parse_duration(&text).map_err(|error| ConfigFileError::Invalid {
+        place: key.to_owned(),
+        problem: error.to_string(),
+    })?;
     Ok(())
 }
 
@@ -188,8 +186,8 @@ mod tests {
     fn what_cannot_be_understood_is_named_with_its_place() {
         assert_eq!("".parse::<HostConfig>().unwrap(), HostConfig::default());
         refused("[health]\nintervall = \"1s\"", "line 2: unknown field `intervall`");
-        refused("[health]\ninterval = \"soon\"", "health.interval: soon");
-        refused("[health]\ninterval = \"0s\"", "longer than nothing");
+        refused("[health]\ninterval = \"soon\"", "health.interval: \"soon\" is not a time");
+        refused("[health]\ninterval = \"0s\"", "health.interval: \"0s\"");
         refused("[plugins.a]\non-failure = \"shrug\"", "line 2: unknown variant `shrug`");
         refused("[plugins.a]\non-failure = { fallback = \"x\" }", "line 2:");
         refused("[plugins.\"../a\"]", "line 1:");

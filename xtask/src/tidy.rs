@@ -21,7 +21,7 @@ impl Tidy {
     /// [`TidyError`] with everything found, or what [`check_wit`] refuses.
     pub(crate) fn run(self, _sh: &xshell::Shell, root: &Path) -> anyhow::Result<()> {
         check(root)?;
-        println!("tidy: contracts, crate edges, lints, code map, sources, guests");
+        println!("tidy: contracts, crate edges, lints, code map, sources, guests, errors");
         Ok(())
     }
 }

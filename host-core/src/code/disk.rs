@@ -118,10 +118,8 @@ impl Disk {
             tracing::debug!(bytes, "compiled code is too large to be kept on disk");
             return;
         }
-        let written = entry::seal(key, code.bytes(), &self.secret).and_then(|(header, mac)| {
-            let parts: [&[u8]; 3] = [&header, code.bytes(), &mac];
-            files::write(&self.settings.directory, &key.file_name(), &parts)
-        });
+        let written = entry::seal(key, code.bytes(), &self.secret)
+            .and_then(|file| files::write(&self.settings.directory, &key.file_name(), &file));
         if let Err(error) = written {
             Counters::add(&self.counters.write_failed);
             tracing::warn!(

@@ -1,14 +1,13 @@
-//! What a file of the cache looks like: a header that says what the code is for, the code, and a MAC over
-//! both.
+//! What a file of the cache looks like: a header that says what the code is for, and the code, both sealed.
 //!
 //! ```text
 //! 0   8  magic      16  32  digest of the component    88   16  random
-//! 8   4  format     48  32  id of the engine           104      code
+//! 8   4  format     48  32  id of the engine           104      code, encrypted
 //! 12  1  lane       80   8  length of the code         end  16  MAC
 //! ```
 //!
 //! Numbers are little-endian. A reader knows what it asks for, so it compares the header and interprets
-//! nothing before the MAC was right.
+//! nothing before the seal was found whole.
 
 use std::{io, ops::Range};
 
@@ -38,30 +37,32 @@ pub(super) enum Mismatch {
     Mac,
 }
 
-/// What comes before and after `code` in its file.
-pub(super) fn seal(
-    key: &CodeKey,
-    code: &[u8],
-    secret: &Secret,
-) -> io::Result<([u8; HEADER_BYTES], [u8; MAC_BYTES])> {
+/// The file for `code`.
+pub(super) fn seal(key: &CodeKey, code: &[u8], secret: &Secret) -> io::Result<Vec<u8>> {
     let mut header = [0; HEADER_BYTES];
     header[..KNOWN_BYTES].copy_from_slice(&known(key, code.len()));
     header[KNOWN_BYTES..].copy_from_slice(&secret::random::<16>()?);
-    let mac = secret.mac(&header, code).map_err(|_| io::Error::other("it cannot be sealed"))?;
-    Ok((header, mac))
+    let mut file = [header.as_slice(), code, &[0; MAC_BYTES]].concat();
+    let code_end = HEADER_BYTES + code.len();
+    let mac = secret.seal(&header, &mut file[HEADER_BYTES..code_end]);
+    let mac = mac.map_err(|_| io::Error::other("it cannot be sealed"))?;
+    file[code_end..].copy_from_slice(&mac);
+    Ok(file)
 }
 
-/// Where the code is in `file`, if that is what [`seal`] makes for `key`.
-pub(super) fn open(file: &[u8], key: &CodeKey, secret: &Secret) -> Result<Range<usize>, Mismatch> {
-    let (header, rest) = file.split_first_chunk::<HEADER_BYTES>().ok_or(Mismatch::Short)?;
-    let (code, mac) = rest.split_last_chunk::<MAC_BYTES>().ok_or(Mismatch::Short)?;
-    if header[..KNOWN_BYTES] != known(key, code.len()) {
+/// Opens in its place what [`seal`] makes for `key`, and tells where the code is.
+pub(super) fn open(
+    file: &mut [u8],
+    key: &CodeKey,
+    secret: &Secret,
+) -> Result<Range<usize>, Mismatch> {
+    let (header, sealed) = file.split_first_chunk_mut::<HEADER_BYTES>().ok_or(Mismatch::Short)?;
+    let code_bytes = sealed.len().checked_sub(MAC_BYTES).ok_or(Mismatch::Short)?;
+    if header[..KNOWN_BYTES] != known(key, code_bytes) {
         return Err(Mismatch::Header);
     }
-    if !secret.verify(header, code, mac) {
-        return Err(Mismatch::Mac);
-    }
-    Ok(HEADER_BYTES..HEADER_BYTES + code.len())
+    secret.open_sealed(header, sealed).map_err(|_| Mismatch::Mac)?;
+    Ok(HEADER_BYTES..HEADER_BYTES + code_bytes)
 }
 
 fn known(key: &CodeKey, code_bytes: usize) -> [u8; KNOWN_BYTES] {
@@ -99,24 +100,30 @@ mod tests {
     }
 
     fn file(secret: &Secret) -> Vec<u8> {
-        let (header, mac) = seal(&key(), CODE, secret).unwrap();
-        [header.as_slice(), CODE, &mac].concat()
+        seal(&key(), CODE, secret).unwrap()
+    }
+
+    /// What a reader with `secret` who asks for `key` finds in `file`.
+    fn read(file: &[u8], key: &CodeKey, secret: &Secret) -> Result<Vec<u8>, Mismatch> {
+        let mut file = file.to_vec();
+        open(&mut file, key, secret).map(|code| file[code].to_vec())
     }
 
     #[test]
     fn what_was_sealed_opens_for_its_own_key_and_no_other() {
         let secret = Secret::of(&[3; 32]);
         let file = file(&secret);
-        assert_eq!(&file[open(&file, &key(), &secret).unwrap()], CODE);
-        assert_ne!(file, self::file(&secret), "two files with one key");
+        assert_eq!(read(&file, &key(), &secret).as_deref(), Ok(CODE));
+        let again = self::file(&secret);
+        assert_ne!(file[104..], again[104..], "two files are sealed with one key");
         for other in [
             CodeKey { digest: Digest::from_bytes([9; 32]), ..key() },
             CodeKey { lane: Lane::Stream, ..key() },
             CodeKey { engine: EngineId([9; 32]), ..key() },
         ] {
-            assert_eq!(open(&file, &other, &secret), Err(Mismatch::Header));
+            assert_eq!(read(&file, &other, &secret), Err(Mismatch::Header));
         }
-        assert_eq!(open(&file, &key(), &Secret::of(&[4; 32])), Err(Mismatch::Mac));
+        assert_eq!(read(&file, &key(), &Secret::of(&[4; 32])), Err(Mismatch::Mac));
     }
 
     #[test]
@@ -127,7 +134,7 @@ mod tests {
             for bit in 0..8 {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << bit;
-                assert!(open(&bad, &key(), &secret).is_err(), "bit {bit} of byte {at}");
+                assert!(read(&bad, &key(), &secret).is_err(), "bit {bit} of byte {at}");
             }
         }
     }
@@ -137,8 +144,8 @@ mod tests {
         let secret = Secret::of(&[3; 32]);
         let good = file(&secret);
         for length in 0..good.len() {
-            assert!(open(&good[..length], &key(), &secret).is_err(), "{length} bytes of it");
+            assert!(read(&good[..length], &key(), &secret).is_err(), "{length} bytes of it");
         }
-        assert_eq!(open(&[good, vec![0]].concat(), &key(), &secret), Err(Mismatch::Header));
+        assert_eq!(read(&[good, vec![0]].concat(), &key(), &secret), Err(Mismatch::Header));
     }
 }

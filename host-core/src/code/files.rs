@@ -138,11 +138,11 @@ impl Opened {
 
 /// Writes a file that is the host's alone. At no time is there a part of it under this name, also if the
 /// power fails.
-pub(super) fn write(directory: &Path, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+pub(super) fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unfinished =
         format!("{}-{:016x}{UNFINISHED_SUFFIX}", std::process::id(), fastrand::u64(..));
     let unfinished = directory.join(unfinished);
-    let written = write_through(&unfinished, parts)
+    let written = write_through(&unfinished, bytes)
         .and_then(|()| fs::rename(&unfinished, directory.join(name)))
         .and_then(|()| sync_directory(directory));
     if written.is_err() {
@@ -152,13 +152,13 @@ pub(super) fn write(directory: &Path, name: &str, parts: &[&[u8]]) -> io::Result
     written
 }
 
-fn write_through(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    parts.iter().try_for_each(|part| file.write_all(part))?;
+    file.write_all(bytes)?;
     file.sync_all()
 }
 

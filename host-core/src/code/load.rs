@@ -34,16 +34,16 @@ impl NativeCode {
         (engine == wanted).then_some(Self { code: 0..bytes.len(), bytes })
     }
 
-    /// A file of the cache: `bytes` in memory of our own, where nobody changes them any more.
+    /// A file of the cache: `bytes` in memory of our own, which nobody else can change any more.
     ///
     /// # Errors
     /// Why it is not what [`entry::seal`] made of such code, with the same `secret`.
     pub(super) fn authentic(
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
         key: &CodeKey,
         secret: &Secret,
     ) -> Result<Self, entry::Mismatch> {
-        let code = entry::open(&bytes, key, secret)?;
+        let code = entry::open(&mut bytes, key, secret)?;
         Ok(Self { bytes, code })
     }
 
@@ -58,8 +58,8 @@ impl NativeCode {
         // SAFETY: the engine asks for bytes that it has itself serialized, unchanged. They come from
         // `precompile_component` in this process; from a helper that is started by this process, holds the
         // same code for the same engine as its id says, and answers through a pipe between the two; or from
-        // a file with a MAC over all of it, of which only hosts of this user know the key, and which they
-        // put on nothing but `NativeCode`. In each case `bytes` is owned here, and is not changed since.
+        // a file that is sealed with a key which only hosts of this user know, and with which they seal
+        // nothing but `NativeCode`. In each case `bytes` is owned here, and is not changed since.
         unsafe { Component::deserialize(engine, self.bytes()) }
     }
 }

@@ -14,9 +14,9 @@ use super::files;
 pub(super) const MAC_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
 
-/// The key of one cache. A file's MAC is that of AES-256-GCM, which is three times as fast as a hash over
-/// code that is, and most of what it takes to load any. It must not see two messages under one key, so
-/// each file has its own: HMAC-SHA-256 of a header with a number in it that never comes again.
+/// The key of one cache. Files are sealed by AES-256-GCM: a MAC by HMAC alone takes three times as long,
+/// which is most of what it takes to load code. GCM must not see two messages under one key and nonce, so
+/// each file has a key of its own: HMAC-SHA-256 of a header with a number in it that never comes again.
 pub(super) struct Secret(hmac::Key);
 
 impl Secret {
@@ -47,27 +47,34 @@ impl Secret {
                     );
                 }
                 let key = random()?;
-                files::write(directory, "key", &[&key])?;
+                files::write(directory, "key", &key)?;
                 key
             }
         };
         Ok(Self::of(&key))
     }
 
-    /// The MAC over a header of a fixed length, which has [`random`] bytes in it, and what follows it.
-    pub(super) fn mac(&self, header: &[u8], body: &[u8]) -> Result<[u8; MAC_BYTES], Unspecified> {
+    /// Seals `body` in its place, together with a header that has [`random`] bytes in it.
+    pub(super) fn seal(
+        &self,
+        header: &[u8],
+        body: &mut [u8],
+    ) -> Result<[u8; MAC_BYTES], Unspecified> {
         let key = self.file_key(header)?;
-        let tag = key.seal_in_place_separate_tag(only_nonce(), Aad::from(body), &mut [])?;
+        let tag = key.seal_in_place_separate_tag(only_nonce(), Aad::from(header), body)?;
         let mut mac = [0; MAC_BYTES];
         mac.copy_from_slice(tag.as_ref());
         Ok(mac)
     }
 
-    pub(super) fn verify(&self, header: &[u8], body: &[u8], mac: &[u8; MAC_BYTES]) -> bool {
-        let opened = self.file_key(header).and_then(|key| {
-            key.open_in_place(only_nonce(), Aad::from(body), &mut mac.clone()).map(drop)
-        });
-        opened.is_ok()
+    /// Opens in its place what [`Secret::seal`] made, and its MAC after it. What fails is wiped out.
+    pub(super) fn open_sealed(
+        &self,
+        header: &[u8],
+        body_and_mac: &mut [u8],
+    ) -> Result<(), Unspecified> {
+        let key = self.file_key(header)?;
+        key.open_in_place(only_nonce(), Aad::from(header), body_and_mac).map(drop)
     }
 
     fn file_key(&self, header: &[u8]) -> Result<LessSafeKey, Unspecified> {
@@ -126,7 +133,7 @@ mod tests {
     use super::Secret;
 
     fn mac(directory: &Path) -> [u8; 16] {
-        Secret::open(directory).unwrap().mac(b"header", b"body").unwrap()
+        Secret::open(directory).unwrap().seal(b"header", &mut []).unwrap()
     }
 
     #[test]

@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use crate::{Data, guests, runtime, text};
 
 /// Everything goes, on terms that a test may change.
-struct Anything(Box<dyn Fn(&mut Terms<Data>) + Send + Sync>);
+struct Anything(Box<ChangeTerms>);
+
+type ChangeTerms = dyn Fn(&mut Terms<Data>) + Send + Sync;
 
 impl Embedder<Data> for Anything {
     fn terms(&self, _: &Description) -> Result<Terms<Data>, Box<dyn Explain + Send + Sync>> {

@@ -1,6 +1,6 @@
 //! Rules about source files.
 
-use std::{fs, path::Path};
+use std::{collections::HashSet, fs, path::Path};
 
 use anyhow::Context;
 use walkdir::WalkDir;
@@ -14,7 +14,7 @@ const LINES_MAX: usize = 600;
 const SKIPPED: [&str; 4] = ["target", "dist", "data", "node_modules"];
 
 pub(super) fn check(root: &Path, problems: &mut Problems) -> anyhow::Result<()> {
-    let mut tests = String::new();
+    let (mut tests, mut functions) = (String::new(), HashSet::new());
     for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(|entry| {
         let name = entry.file_name().to_string_lossy();
         entry.depth() == 0 || !(name.starts_with('.') || SKIPPED.contains(&&*name))
@@ -28,10 +28,14 @@ pub(super) fn check(root: &Path, problems: &mut Problems) -> anyhow::Result<()> 
             .with_context(|| format!("reading {}", path.display()))?;
         let name: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
         source(&name.join("/"), &text, problems);
+        functions.extend(names_of_functions(&text).map(str::to_owned));
         if name[0].starts_with("host") && name[1] == "tests" {
             tests += &text;
         }
     }
+    let manual = root.join("docs/errors.md");
+    let text = fs::read_to_string(&manual).context("reading docs/errors.md")?;
+    shown(&text, &functions, problems);
     let guests = WalkDir::new(root.join("plugins/test-guests")).min_depth(1).max_depth(1);
     for entry in guests.sort_by_file_name() {
         let entry = entry?;
@@ -71,5 +75,21 @@ pub(super) fn tested(guest: &str, tests: &str, problems: &mut Problems) {
     });
     if !is_named {
         problems.push(format!("plugins/test-guests/{guest}: no test of the host names it"));
+    }
+}
+
+fn names_of_functions(text: &str) -> impl Iterator<Item = &str> {
+    let after = text.split("fn ").skip(1);
+    after.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+}
+
+/// The manual of errors names the tests that show each: they have to be there.
+pub(super) fn shown(manual: &str, functions: &HashSet<String>, problems: &mut Problems) {
+    for word in manual.split('`').skip(1).step_by(2) {
+        // Names of tests are sentences; no other word there is.
+        let is_test = word.matches('_').count() > 2 && !word.contains(['/', '.', ' ']);
+        if is_test && !functions.contains(word) {
+            problems.push(format!("docs/errors.md: there is no test `{word}`"));
+        }
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::{
     Problems,
     crates::{Dependency, Package, code_map, edges, lints, no_engine, wasmtime_version},
-    sources::{source, tested},
+    sources::{shown, source, tested},
 };
 
 #[track_caller]
@@ -113,5 +113,16 @@ fn every_test_guest_is_in_a_test() {
     check(
         |p| tested("counter", "counters", p),
         &["plugins/test-guests/counter: no test of the host names it"],
+    );
+}
+
+#[test]
+fn the_manual_of_errors_names_tests_that_are_there() {
+    let functions = ["one_test_that_is_there".to_owned()].into();
+    let manual = "| `core/trap` | `permissions.memory` | `one_test_that_is_there` |";
+    check(|p| shown(manual, &functions, p), &[]);
+    check(
+        |p| shown("`one_that_is_not_there`", &functions, p),
+        &["docs/errors.md: there is no test `one_that_is_not_there`"],
     );
 }
