@@ -5,6 +5,7 @@ mod actions;
 mod base;
 mod bindings;
 mod events;
+pub(crate) mod foreign;
 pub(crate) mod plugin_api;
 mod processor;
 mod text;
@@ -26,6 +27,7 @@ use wasmtime::{
 use crate::{Caller, CoreError};
 use bindings::exports::toolsku::plugin_system as wit;
 
+pub use foreign::ForeignInterface;
 pub use plugin_api::PluginApi;
 
 /// What can be done with a plugin.
@@ -224,6 +226,8 @@ pub enum PluginStatus {
 pub struct Imports {
     /// For `toolsku:plugin-system/plugin-api`.
     pub plugin_api: Option<Arc<dyn PluginApi>>,
+    /// For interfaces that this host knows nothing of, by the name of the import.
+    pub interfaces: Vec<(String, Arc<dyn ForeignInterface>)>,
 }
 
 impl Imports {

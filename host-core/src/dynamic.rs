@@ -220,7 +220,26 @@ impl Functions {
             (_, text) => wave::Reader::new(text.unwrap_or_default()).arguments(&params),
         };
         let args = args.map_err(|Problem(problem)| invalid(&function.to_string(), &problem))?;
-        Ok(Asked { index: function.index, args, result })
+        Ok(Asked { index: function.index, args, returns: result.is_some(), result })
+    }
+
+    /// The function of this interface and name, as the component has them, and values for it.
+    ///
+    /// # Errors
+    /// `core/no-such-function`.
+    pub(crate) fn exactly(
+        &self,
+        plugin: &PluginId,
+        interface: &str,
+        name: &str,
+        args: Vec<Val>,
+    ) -> Result<Asked, CoreError> {
+        let mut found = self.0.iter();
+        let found = found.find(|f| f.name == name && f.interface.as_deref() == Some(interface));
+        let function =
+            found.ok_or_else(|| no_such(plugin, &format!("{interface}#{name}"), self.0.iter()))?;
+        let returns = function.ty.results().len() > 0;
+        Ok(Asked { index: function.index, args, returns, result: None })
     }
 
     fn named(&self, plugin: &PluginId, asked: &str) -> Result<&Function, CoreError> {
@@ -245,6 +264,14 @@ impl Functions {
         };
         Err(no_such(plugin, asked, first.into_iter().chain([second]).chain(meant)))
     }
+}
+
+/// What a function takes or returns that belongs to one store, if anything.
+pub(crate) fn foreign(ty: &ComponentFunc) -> Option<&'static str> {
+    let mut shaper = Shaper::default();
+    ty.params().for_each(|(_, ty)| drop(shaper.shape(&ty)));
+    ty.results().for_each(|ty| drop(shaper.shape(&ty)));
+    shaper.foreign()
 }
 
 /// Whether who writes `asked` may mean the interface `has`.
@@ -349,6 +376,9 @@ impl fmt::Display for Function {
 pub(crate) struct Asked {
     index: ComponentExportIndex,
     args: Vec<Val>,
+    /// Whether it has a result.
+    returns: bool,
+    /// As what the result is to be written down, if it is.
     result: Option<Shape>,
 }
 
@@ -365,7 +395,7 @@ impl Asked {
                 wasmtime::Error::msg("the function is not one of this instance's component")
             })?;
             // Overwritten with the result.
-            let mut results = vec![Val::Bool(false); usize::from(self.result.is_some())];
+            let mut results = vec![Val::Bool(false); usize::from(self.returns)];
             function.call_async(store, &self.args, &mut results).await?;
             Ok(results.pop())
         })

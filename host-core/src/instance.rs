@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plugin_contract::PluginId;
 use tokio::time::Instant;
-use wasmtime::Store;
+use wasmtime::{Store, component::Val};
 
 use crate::{
     Caller, CoreError, EventCall, FunctionCall, FunctionReply, Metadata, Operation, PluginStatus,
@@ -295,6 +295,24 @@ impl<T: StoreData> Instance<T> {
             })
             .await?;
         Ok(asked.reply(answer.flatten()))
+    }
+
+    /// Calls the function of an interface, both as the component names them, with values as they are.
+    pub(crate) async fn call_values(
+        &mut self,
+        caller: &Caller,
+        (interface, function): (&str, &str),
+        args: &[Val],
+        budget: &CallBudget,
+    ) -> Result<Vec<Val>, CoreError> {
+        let functions = self.prepared.dynamic();
+        let mut asked = functions.exactly(self.plugin(), interface, function, args.to_vec())?;
+        let answer = self
+            .run(Operation::Call, caller, budget, &mut asked, |store, bound, asked| {
+                Some(asked.call(store, &bound.raw))
+            })
+            .await?;
+        Ok(answer.flatten().into_iter().collect())
     }
 
     /// Runs one call with `args` on the guest: the only way into it. `None` if the guest does not offer it.

@@ -66,8 +66,8 @@ pub use code::{
     CacheSettings, CodeMetrics, CodeSettings, CompilerSettings, HelperProgram, compile_helper,
 };
 pub use contract::{
-    Degraded, EventCall, Imports, Metadata, Operation, PluginApi, PluginStatus, ProcessCall,
-    ProcessReply,
+    Degraded, EventCall, ForeignInterface, Imports, Metadata, Operation, PluginApi, PluginStatus,
+    ProcessCall, ProcessReply,
 };
 pub use dependencies::{Node, StartPlan, start_plan};
 pub use discover::{Found, discover, read_artifact, read_file};

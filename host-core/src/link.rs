@@ -7,7 +7,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::{
     CoreError, Description, Imports, Prepared, StoreData,
-    contract::{Exports, plugin_api},
+    contract::{Exports, foreign, plugin_api},
     runtime::Shared,
 };
 
@@ -21,6 +21,9 @@ pub(crate) fn link<T: StoreData>(
     let mut linker = Cow::Borrowed(linker);
     if let Some(inner) = &imports.plugin_api {
         plugin_api::link(linker.to_mut(), inner.clone()).map_err(CoreError::Engine)?;
+    }
+    for (name, peer) in &imports.interfaces {
+        foreign::link(linker.to_mut(), plugin.name(), component, name, peer)?;
     }
     // Linking is the truth about fit; names and versions only explain a refusal.
     let mismatch = |problem: &str| {
@@ -41,7 +44,9 @@ pub(crate) fn check_imports(
     offered: &[String],
     imports: &Imports,
 ) -> Result<(), CoreError> {
+    let by_peer = |import: &Extern| imports.interfaces.iter().any(|(name, _)| *name == import.name);
     let is_offered = |import: &&Extern| match &import.interface {
+        _ if by_peer(import) => true,
         Some(name) => {
             let path = format!("{}/{}", name.package, name.interface);
             offered.contains(&path) || (imports.plugin_api.is_some() && path == plugin_api::NAME)

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use plugin_contract::{PluginId, SYSTEM_PACKAGE};
+use plugin_contract::{Extern, InterfaceName, PluginId, SYSTEM_PACKAGE, escape};
 use semver::VersionReq;
+use wasmtime::component::Val;
 
 use crate::{
-    CoreError, DependencyProblem, Description, Imports, Metadata, Plugin, PluginApi, PluginStatus,
-    ProcessCall, ProcessReply, StoreData, registry::Shelf,
+    Caller, CoreError, DependencyProblem, Description, ForeignInterface, Imports, Metadata, Plugin,
+    PluginApi, PluginStatus, ProcessCall, ProcessReply, StoreData, registry::Shelf,
 };
 
 /// Satisfies an import of `outer` with a plugin it depends on: whichever version serves at the time of
@@ -22,38 +23,70 @@ pub(crate) struct Peer<T: 'static> {
 }
 
 impl<T: StoreData> Peer<T> {
-    /// What satisfies the imports of a plugin: its dependency.
+    /// What satisfies the imports of a plugin: what its dependencies export.
     ///
     /// # Errors
-    /// `core/contract-mismatch` if it imports `plugin-api` and there are several.
+    /// `core/contract-mismatch` if several of them export the same.
     pub(crate) fn imports(
         shelf: &Arc<Shelf<T>>,
         plugin: &Description,
     ) -> Result<Imports, CoreError> {
-        let imports_api = plugin
-            .info
-            .imported_interfaces()
-            .any(|name| name.package == SYSTEM_PACKAGE && name.interface == "plugin-api");
-        let outer = plugin.name();
-        let mut needed = plugin.manifest.dependencies.iter();
-        let (needs, wanted) = match (imports_api, needed.next(), needed.next()) {
-            (true, Some(one), None) => one,
-            (true, Some(_), Some(_)) => {
+        let mut imports = Imports::none();
+        for import in &plugin.info.imports {
+            let Some(wanted) = &import.interface else { continue };
+            if shelf.runtime.offers(wanted) {
+                continue;
+            }
+            let Some((peer, export)) = Self::of(shelf, plugin, wanted)? else { continue };
+            let is_api = wanted.package == SYSTEM_PACKAGE && wanted.interface == "plugin-api";
+            if is_api {
+                imports.plugin_api = Some(Arc::new(peer));
+            } else {
+                let foreign: Arc<dyn ForeignInterface> = Arc::new(Foreign { peer, export });
+                imports.interfaces.push((import.name.clone(), foreign));
+            }
+        }
+        Ok(imports)
+    }
+
+    /// The one dependency that exports `wanted`, and how it names that. Any plugin can be called as one
+    /// that exports `plugin-api`: the host sees to that.
+    fn of(
+        shelf: &Arc<Shelf<T>>,
+        plugin: &Description,
+        wanted: &InterfaceName,
+    ) -> Result<Option<(Self, String)>, CoreError> {
+        let mut found = None;
+        let any = wanted.package == SYSTEM_PACKAGE && wanted.interface == "plugin-api";
+        for (needs, versions) in &plugin.manifest.dependencies {
+            let Some(dependency) = shelf.find(needs, versions) else { continue };
+            let serves = |export: &&Extern| {
+                export.interface.as_ref().is_some_and(|export| export.serves(wanted))
+            };
+            let export = dependency.description().info.exports.iter().find(serves);
+            let export = match export {
+                Some(export) => export.name.clone(),
+                None if any => String::new(),
+                None => continue,
+            };
+            let peer = Self {
+                shelf: Arc::downgrade(shelf),
+                outer: plugin.name().clone(),
+                needs: needs.clone(),
+                wanted: versions.clone(),
+            };
+            if found.replace((peer, export)).is_some() {
                 return Err(CoreError::ContractMismatch {
-                    plugin: outer.clone(),
-                    problem: "it imports `plugin-api` and has several dependencies: which one is meant cannot be told".to_owned(),
+                    plugin: plugin.name().clone(),
+                    problem: format!(
+                        "it imports `{}`, which several of its dependencies export: which one is meant cannot be told",
+                        escape(&wanted.to_string(), 200)
+                    ),
                     source: None,
                 });
             }
-            _ => return Ok(Imports::none()),
-        };
-        let peer = Self {
-            shelf: Arc::downgrade(shelf),
-            outer: outer.clone(),
-            needs: needs.clone(),
-            wanted: wanted.clone(),
-        };
-        Ok(Imports { plugin_api: Some(Arc::new(peer)) })
+        }
+        Ok(found)
     }
 
     fn find(&self) -> Result<Arc<Plugin<T>>, CoreError> {
@@ -85,5 +118,24 @@ impl<T: StoreData> PluginApi for Peer<T> {
             Err(CoreError::Paused { .. }) => PluginStatus::Paused,
             Err(_) => PluginStatus::Errored,
         }
+    }
+}
+
+/// One interface of a dependency.
+struct Foreign<T: 'static> {
+    peer: Peer<T>,
+    /// As the dependency names it.
+    export: String,
+}
+
+#[async_trait]
+impl<T: StoreData> ForeignInterface for Foreign<T> {
+    async fn call(
+        &self,
+        caller: &Caller,
+        function: &str,
+        args: &[Val],
+    ) -> Result<Vec<Val>, CoreError> {
+        self.peer.find()?.call_values(caller, (&self.export, function), args).await
     }
 }

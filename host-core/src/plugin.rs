@@ -9,10 +9,7 @@ mod state;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, Weak, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -178,10 +175,6 @@ impl<T: StoreData> Plugin<T> {
         }
         drop(first);
         Ok(Active { pool, subscriptions, since: Instant::now() })
-    }
-
-    fn failures(&self) -> u32 {
-        self.failures.load(Ordering::Relaxed)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plugin_contract::Lane;
+use plugin_contract::{InterfaceName, Lane};
 use wasmtime::{ResourceLimiter, Store, component::Linker};
 
 use crate::{
@@ -132,6 +132,12 @@ impl<T: StoreData> Runtime<T> {
     /// The interfaces that guests may import, by package and name.
     pub fn offered(&self) -> &[String] {
         &self.offered
+    }
+
+    /// Whether guests may import this interface.
+    pub(crate) fn offers(&self, name: &InterfaceName) -> bool {
+        let path = format!("{}/{}", name.package, name.interface);
+        self.offered.contains(&path)
     }
 
     /// Compiles and links what was admitted. Code that was compiled before is found again, where a cache

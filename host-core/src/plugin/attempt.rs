@@ -7,6 +7,7 @@ use std::{
 
 use plugin_contract::Explain;
 use tokio::time::Instant;
+use wasmtime::component::Val;
 
 use super::Plugin;
 use crate::{
@@ -123,6 +124,28 @@ impl<T: StoreData> Plugin<T> {
         };
         let answer = match attempt.instance(input).await {
             Ok((instance, budget)) => instance.call(caller, call, budget).await,
+            Err(error) => Err(error),
+        };
+        attempt.finish(answer, input)
+    }
+
+    /// Calls the function of an interface, both as the component names them, with values as they are.
+    pub(crate) async fn call_values(
+        self: &Arc<Self>,
+        caller: &Caller,
+        function: (&str, &str),
+        args: &[Val],
+    ) -> Result<Vec<Val>, CoreError> {
+        let mut attempt = Attempt::begin(self);
+        let text = LazyLock::new(|| format!("{function:?}{args:?}"));
+        let input = || Input {
+            operation: Operation::Call.name(),
+            content_type: "",
+            options: &[],
+            bytes: text.as_bytes(),
+        };
+        let answer = match attempt.instance(input).await {
+            Ok((instance, budget)) => instance.call_values(caller, function, args, budget).await,
             Err(error) => Err(error),
         };
         attempt.finish(answer, input)

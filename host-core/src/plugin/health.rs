@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
+use plugin_contract::Explain;
 use tokio::time::Instant;
 
-use super::{Active, Plugin};
+use super::{Active, Plugin, state::State};
 use crate::{
     CallBudget, CoreError, Operation, PluginStatus, StoreData, guard::breaker::BreakerState,
 };
@@ -63,9 +64,9 @@ impl<T: StoreData> Plugin<T> {
                 self.resume(&active);
             }
             Ok(Some(PluginStatus::Errored | PluginStatus::Uninitialized)) => {
-                self.take_down(CoreError::Unhealthy { plugin: self.name().clone() });
+                self.take_down(&active, CoreError::Unhealthy { plugin: self.name().clone() });
             }
-            Err(error) if error.is_breakage() => self.take_down(error),
+            Err(error) if error.is_breakage() => self.take_down(&active, error),
             // The host is busy, which says nothing of the plugin.
             Err(_) => {}
         }
@@ -104,13 +105,13 @@ impl<T: StoreData> Plugin<T> {
         active.since + shelf.settings.health.backoff_max <= Instant::now()
     }
 
-    fn take_down(&self, error: CoreError) {
-        use plugin_contract::Explain;
+    fn take_down(&self, active: &Arc<Active<T>>, error: CoreError) {
         tracing::warn!(plugin = %self.name(), code = error.code(), "a plugin is not well");
-        self.put_down(Arc::new(error));
-        if let Some(shelf) = self.shelf.upgrade() {
-            shelf.changed(self.name());
-        }
+        self.put_down(Arc::new(error), |state| match state {
+            State::Serving(now) | State::Paused(now) => Arc::ptr_eq(now, active),
+            _ => false,
+        });
+        self.tell();
     }
 
     /// What is to be done for it every second or so.
@@ -118,18 +119,18 @@ impl<T: StoreData> Plugin<T> {
         self.retry_if_due(now);
         self.metrics.sample(now.into_std());
         if let BreakerState::Open { .. } = self.breaker.state()
-            && self.active().is_some()
             && self.breaker.openings() >= OPENINGS_MAX
+            && let Some(active) = self.active()
         {
             // Started anew it may do better; if it does not, it ends in quarantine.
             self.breaker.close();
-            self.take_down(CoreError::Unhealthy { plugin: self.name().clone() });
+            self.take_down(&active, CoreError::Unhealthy { plugin: self.name().clone() });
         }
     }
 
     /// How many starts and checks have failed in a row.
     pub fn failures_in_a_row(&self) -> u32 {
-        self.failures()
+        self.failures.load(Ordering::Relaxed)
     }
 }
 

@@ -10,6 +10,7 @@
 //! From all of them, unloading leads to `unloaded`, and loading back to `starting`.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -18,7 +19,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
 use super::{Active, Plugin};
 use crate::{CoreError, DependencyProblem, StoreData, registry::Shelf};
@@ -81,10 +82,20 @@ pub(super) enum State<T: 'static> {
     Starting(Start),
     Serving(Arc<Active<T>>),
     Paused(Arc<Active<T>>),
-    Recovering { retry_at: Instant, error: Arc<CoreError> },
-    Quarantined { until: Instant, error: Arc<CoreError> },
-    Failed { error: Arc<CoreError> },
+    Recovering {
+        retry_at: Instant,
+        error: Arc<CoreError>,
+    },
+    Quarantined {
+        until: Instant,
+        error: Arc<CoreError>,
+    },
+    Failed {
+        error: Arc<CoreError>,
+    },
     Unloaded,
+    /// Another revision has taken its place.
+    Replaced,
 }
 
 impl<T: StoreData> Plugin<T> {
@@ -98,7 +109,7 @@ impl<T: StoreData> Plugin<T> {
             State::Recovering { .. } => PluginState::Recovering,
             State::Quarantined { .. } => PluginState::Quarantined,
             State::Failed { .. } => PluginState::Failed,
-            State::Unloaded => PluginState::Unloaded,
+            State::Unloaded | State::Replaced => PluginState::Unloaded,
         }
     }
 
@@ -151,6 +162,7 @@ impl<T: StoreData> Plugin<T> {
             State::Registered | State::Unloaded => {
                 return Err(CoreError::NotLoaded { plugin: plugin() });
             }
+            State::Replaced => return Err(CoreError::Retired { plugin: plugin() }),
             State::Paused(_) => return Err(CoreError::Paused { plugin: plugin() }),
             State::Failed { error } => return Err(CoreError::Shared(error.clone())),
             State::Recovering { retry_at, error } => {
@@ -197,7 +209,11 @@ impl<T: StoreData> Plugin<T> {
 
     async fn run_start(self: Arc<Self>) -> Result<(), Arc<CoreError>> {
         let result = match self.shelf.upgrade() {
-            Some(shelf) => self.try_start(&shelf).await,
+            // A plugin on which the compiler panics is to end as failed, not to start for ever.
+            Some(shelf) => match AssertUnwindSafe(self.try_start(&shelf)).catch_unwind().await {
+                Ok(result) => result,
+                Err(_) => Err(CoreError::Engine(wasmtime::Error::msg("a start panicked"))),
+            },
             None => Err(CoreError::Retired { plugin: self.name().clone() }),
         };
         let outcome = match result {
@@ -213,14 +229,19 @@ impl<T: StoreData> Plugin<T> {
             }
             Err(error) => {
                 let error = Arc::new(error);
-                self.put_down(error.clone());
+                self.put_down(error.clone(), |state| matches!(state, State::Starting(_)));
                 Err(error)
             }
         };
+        self.tell();
+        outcome
+    }
+
+    /// Has those who route calls look at it anew.
+    pub(super) fn tell(&self) {
         if let Some(shelf) = self.shelf.upgrade() {
             shelf.changed(self.name());
         }
-        outcome
     }
 
     async fn try_start(self: &Arc<Self>, shelf: &Arc<Shelf<T>>) -> Result<Active<T>, CoreError> {
@@ -241,45 +262,61 @@ impl<T: StoreData> Plugin<T> {
         self.make_active(shelf).await
     }
 
-    /// It failed: decides when to try again. Instances that were there finish their calls and go.
-    pub(super) fn put_down(&self, error: Arc<CoreError>) {
+    /// It failed: decides when to try again. Nothing happens unless it is still `in_state`. Instances that
+    /// were there finish their calls and go.
+    pub(super) fn put_down(&self, error: Arc<CoreError>, in_state: impl FnOnce(&State<T>) -> bool) {
         let Some(shelf) = self.shelf.upgrade() else { return };
         let health = &shelf.settings.health;
         let now = Instant::now();
+        let mut state = self.lock();
+        if !in_state(&state) {
+            return;
+        }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         let next = if !error.may_pass() {
-            State::Failed { error: error.clone() }
+            State::Failed { error }
         } else if failures >= health.failures_max {
             tracing::warn!(plugin = %self.name(), failures, "a plugin keeps failing: quarantined");
-            State::Quarantined { until: now + jittered(health.quarantine), error: error.clone() }
+            State::Quarantined { until: now + jittered(health.quarantine), error }
         } else {
             let doubled = 1_u32 << (failures - 1).min(20);
             let wait = health.backoff_min.saturating_mul(doubled).min(health.backoff_max);
-            State::Recovering { retry_at: now + jittered(wait), error: error.clone() }
+            State::Recovering { retry_at: now + jittered(wait), error }
         };
-        self.replace(next, shelf.settings.health.drain_max);
+        let old = self.leave(&mut state, next);
+        drop(state);
+        if let (Some(active), Ok(handle)) = (old, Handle::try_current()) {
+            let deadline = now + health.drain_max;
+            handle.spawn(async move { active.pool.retire(deadline).await });
+        }
     }
 
-    /// Takes it out of service and gives it another state.
-    fn replace(&self, next: State<T>, drain_max: Duration) -> Option<Arc<Active<T>>> {
-        let old = std::mem::replace(&mut *self.lock(), next);
+    /// Gives it a state in which it takes no calls. Returns the instances it had.
+    fn leave(&self, state: &mut State<T>, next: State<T>) -> Option<Arc<Active<T>>> {
+        // Under the lock, so that nobody puts it back between the two.
         self.serving.store(None);
-        let (State::Serving(active) | State::Paused(active)) = old else { return None };
-        let pool = active.pool.clone();
-        if let Ok(handle) = tokio::runtime::Handle::try_current() {
-            handle.spawn(async move { pool.retire(Instant::now() + drain_max).await });
+        match std::mem::replace(state, next) {
+            State::Serving(active) | State::Paused(active) => Some(active),
+            _ => None,
         }
-        Some(active)
     }
 
     /// Takes it out of service, lets calls under way end until `deadline`, and shuts its instances down.
     /// Returns the number of calls that were still under way then.
     pub(crate) async fn unload(&self, deadline: Instant) -> u32 {
-        let old = std::mem::replace(&mut *self.lock(), State::Unloaded);
-        self.serving.store(None);
+        let old = self.leave(&mut self.lock(), State::Unloaded);
         match old {
-            State::Serving(active) | State::Paused(active) => active.pool.retire(deadline).await,
-            _ => 0,
+            Some(active) => active.pool.retire(deadline).await,
+            None => 0,
+        }
+    }
+
+    /// The same, for a revision in whose place another serves already.
+    pub(crate) async fn retire(&self, deadline: Instant) -> u32 {
+        let old = self.leave(&mut self.lock(), State::Replaced);
+        match old {
+            Some(active) => active.pool.retire(deadline).await,
+            None => 0,
         }
     }
 

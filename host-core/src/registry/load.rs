@@ -134,7 +134,7 @@ impl<T: StoreData> Registry<T> {
             return Err(error);
         }
         self.shelf.changed(name);
-        old.unload(deadline).await;
+        old.retire(deadline).await;
         Ok(new)
     }
 

@@ -199,7 +199,7 @@ async fn waiting_in_the_host_ends_at_the_deadline_and_spends_no_cpu_time() {
     let runtime = host_core::Runtime::<Data>::builder(crate::small())
         .link(&["host:test/api"], |linker| {
             linker.instance("host:test/api@1.0.0")?.func_wrap_async("f", |_, (): ()| {
-                Box::new(std::future::pending())
+                Box::new(std::future::pending::<wasmtime::Result<()>>())
             })
         })
         .build()

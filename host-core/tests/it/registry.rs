@@ -3,8 +3,8 @@
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use host_core::{
-    CoreError, Description, Embedder, Loaded, OnFailure, Plugin, PluginState, Registry,
-    RegistrySettings, Terms,
+    Caller, CoreError, Description, Embedder, FunctionCall, Loaded, OnFailure, Plugin, PluginState,
+    Registry, RegistrySettings, Terms,
 };
 use plugin_contract::{Explain, PluginId};
 use tempfile::TempDir;
@@ -204,7 +204,7 @@ async fn calls_go_on_while_plugins_are_reloaded() {
                     // Whoever holds a revision that was replaced looks for the one that serves.
                     loop {
                         match shelf.ask("a 1.0.0", "hello").await {
-                            Err(CoreError::Retired { .. } | CoreError::NotLoaded { .. }) => {}
+                            Err(CoreError::Retired { .. }) => {}
                             answer => break assert_eq!(answer.unwrap(), "hello"),
                         }
                     }
@@ -355,6 +355,65 @@ async fn a_cancelled_call_leaves_nothing_behind() {
     assert!(status.retired >= 1 && status.started == status.retired + 1, "{status:?}");
     let metrics = shelf.get("a 1.0.0").metrics();
     assert_eq!(metrics.errors[0].0, "core/cancelled");
+}
+
+/// Exports `acme:demo/math` with `add`, which traps if the sum is 13.
+const MATH: &str = r#"(component
+    (core module $m (func (export "add") (param i32 i32) (result i32)
+        (if (i32.eq (i32.add (local.get 0) (local.get 1)) (i32.const 13)) (then unreachable))
+        (i32.add (local.get 0) (local.get 1))))
+    (core instance $i (instantiate $m))
+    (func $add (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add")))
+    (component $shim
+        (import "add" (func $f (param "a" u32) (param "b" u32) (result u32)))
+        (export "add" (func $f)))
+    (instance $math (instantiate $shim (with "add" (func $add))))
+    (export "acme:demo/math@1.2.0" (instance $math)))"#;
+
+/// Imports it, in an older version, and exports `double`.
+const DOUBLER: &str = r#"(component
+    (import "acme:demo/math@1.0.0" (instance $math
+        (export "add" (func (param "a" u32) (param "b" u32) (result u32)))))
+    (core func $add (canon lower (func $math "add")))
+    (core module $m (import "h" "add" (func $add (param i32 i32) (result i32)))
+        (func (export "double") (param i32) (result i32)
+            (call $add (local.get 0) (local.get 0)))
+        (func (export "unlucky") (result i32) (call $add (i32.const 6) (i32.const 7))))
+    (core instance $m (instantiate $m (with "h" (instance (export "add" (func $add))))))
+    (func (export "double") (param "n" u32) (result u32) (canon lift (core func $m "double")))
+    (func (export "unlucky") (result u32) (canon lift (core func $m "unlucky"))))"#;
+
+#[tokio::test]
+async fn what_one_plugin_imports_another_exports_whatever_the_interface() {
+    let shelf = Shelf::new();
+    shelf.put("math 1.0.0", "", MATH);
+    shelf.put("doubler 1.0.0", "[dependencies]\nmath = \"^1\"\n", DOUBLER);
+    shelf.put("alone 1.0.0", "", DOUBLER);
+    let passes = r#"(component
+        (import "acme:demo/math@1.0.0" (instance (export "r" (type (sub resource)))))
+        (core module $m (func (export "f")))
+        (core instance $m (instantiate $m))
+        (func (export "f") (canon lift (core func $m "f"))))"#;
+    shelf.put("greedy 1.0.0", "[dependencies]\nmath = \"^1\"\n", passes);
+    let loaded = shelf.load().await;
+    let refused = |name: &str| {
+        let found = |refused: &&host_core::Refused| refused.path.to_string_lossy().contains(name);
+        loaded.refused.iter().find(found).unwrap().error.clone()
+    };
+    assert_eq!(refused("alone").code(), "core/unknown-import");
+    assert_eq!(refused("greedy").code(), "core/contract-mismatch");
+    assert!(refused("greedy").to_string().contains("a resource"), "{}", refused("greedy"));
+
+    let ask = async |text: &str| {
+        let call = FunctionCall::Text(text.to_owned());
+        let reply = shelf.get("doubler 1.0.0").call(&Caller::default(), &call).await?;
+        Ok::<_, CoreError>(reply.wave(100).unwrap())
+    };
+    assert_eq!(ask("double(21)").await.unwrap(), "42");
+    // A trap on the other side ends both calls, and neither plugin.
+    assert_eq!(ask("unlucky()").await.unwrap_err().code(), "core/host-call");
+    assert_eq!(ask("double(4)").await.unwrap(), "8");
+    assert_eq!(shelf.get("math 1.0.0").metrics().errors, [("core/trap-unreachable", 1)]);
 }
 
 #[tokio::test]
