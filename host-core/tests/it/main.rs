@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod attack_a;
 mod calls;
 mod code;
 mod containment;
