@@ -51,6 +51,7 @@ mod link;
 mod meter;
 mod metrics;
 mod peer;
+mod place;
 mod plugin;
 mod pool;
 mod prepared;

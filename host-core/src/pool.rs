@@ -13,7 +13,7 @@ use std::{
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -26,7 +26,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{CallBudget, CoreError, Instance, Prepared, StoreData};
+use crate::{CallBudget, CoreError, Instance, Prepared, StoreData, place::Place};
 
 pub use config::{PoolConfig, PoolStatus};
 pub(crate) use crowd::Crowd;
@@ -52,7 +52,7 @@ pub(crate) struct Inner<T: 'static> {
     config: PoolConfig,
     /// One permit for each instance that may exist. Gives permits in the order they were asked for.
     permits: Arc<Semaphore>,
-    waiting: AtomicU32,
+    waiting: AtomicUsize,
     /// The last one back is the first to go out: its memory is still in the caches.
     idle: Mutex<Vec<Idle<T>>>,
     started: AtomicU64,
@@ -84,7 +84,7 @@ impl<T: StoreData> Pool<T> {
             data: Box::new(data),
             config,
             permits,
-            waiting: AtomicU32::new(0),
+            waiting: AtomicUsize::new(0),
             idle: Mutex::default(),
             started: AtomicU64::new(0),
             retired: AtomicU64::new(0),
@@ -131,7 +131,8 @@ impl<T: StoreData> Pool<T> {
         if let Ok(permit) = permits.clone().try_acquire_owned() {
             return Ok(permit);
         }
-        let Some(_place) = Waiting::join(&self.inner.waiting, self.inner.config.waiting_max) else {
+        let Some(_place) = Place::take(&self.inner.waiting, self.inner.config.waiting_max as usize)
+        else {
             return Err(overloaded());
         };
         match tokio::time::timeout_at(budget.deadline(), permits.clone().acquire_owned()).await {
@@ -198,7 +199,7 @@ impl<T: StoreData> Inner<T> {
         PoolStatus {
             busy: self.config.instances_max.saturating_sub(free),
             idle: self.idle().len() as u32,
-            waiting: self.waiting.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed) as u32,
             started: self.started.load(Ordering::Relaxed),
             retired: self.retired.load(Ordering::Relaxed),
         }
@@ -290,24 +291,6 @@ impl<T: StoreData> Inner<T> {
     fn bury(&self, worker: Worker<T>, permit: OwnedSemaphorePermit) {
         self.retired.fetch_add(1, Ordering::Relaxed);
         self.prepared.reaper().bury((worker, permit));
-    }
-}
-
-/// A place among those who wait, given up when dropped.
-struct Waiting<'a>(&'a AtomicU32);
-
-impl<'a> Waiting<'a> {
-    fn join(waiting: &'a AtomicU32, max: u32) -> Option<Self> {
-        let joined = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
-            (waiting < max).then_some(waiting + 1)
-        });
-        joined.ok().map(|_| Self(waiting))
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

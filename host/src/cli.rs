@@ -65,6 +65,14 @@ enum Command {
 }
 
 impl Cli {
+    /// The helper that compiles, if that is what was asked for.
+    pub(crate) fn into_helper(self) -> Result<compile::Compile, Box<Self>> {
+        match self.command {
+            Command::Compile(compile) => Ok(compile),
+            _ => Err(Box::new(self)),
+        }
+    }
+
     pub(crate) async fn run(self) -> Result<ExitCode, CliError> {
         let json = self.json;
         match self.command {
@@ -74,6 +82,7 @@ impl Cli {
             Command::Inspect(inspect) => inspect.run(json).await,
             Command::List(list) => list.run(json).await,
             Command::Doctor(doctor) => Ok(doctor.run(json)),
+            // Taken out before: see `into_helper`.
             Command::Compile(compile) => Ok(compile.run()),
             Command::Completions { shell } => {
                 let mut command = Cli::command();

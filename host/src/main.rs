@@ -6,10 +6,19 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    // The helper that compiles limits itself before it does anything else: no threads, no log.
+    let cli = match cli.into_helper() {
+        Ok(helper) => return helper.run(),
+        Err(cli) => *cli,
+    };
     cli::logging(&cli);
+    dispatch(cli)
+}
+
+#[tokio::main]
+async fn dispatch(cli: cli::Cli) -> ExitCode {
     let json = cli.json;
     match cli.run().await {
         Ok(code) => code,

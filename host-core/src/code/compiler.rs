@@ -1,9 +1,6 @@
 //! Who compiles, how many at one time, and who waits.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
@@ -12,7 +9,7 @@ use super::{
     CompilerSettings, blocking, failure::Failure, helper, key::CodeKey, load::NativeCode,
     wire::Order,
 };
-use crate::EngineSettings;
+use crate::{EngineSettings, place::Place};
 
 pub(super) struct Compiler {
     engine: EngineSettings,
@@ -68,23 +65,5 @@ impl Compiler {
             NativeCode::compile(&compiler, &component).map_err(Failure::invalid)
         })
         .await?
-    }
-}
-
-/// A place among those who wait, given up when dropped.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, max: usize) -> Option<Self> {
-        let taken = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
-            (waiting < max).then_some(waiting + 1)
-        });
-        taken.ok().map(|_| Self(waiting))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -116,12 +116,7 @@ impl<T: StoreData> Plugin<T> {
             FunctionCall::Text(text) => Cow::Borrowed(text.as_str()),
             FunctionCall::Json(call) => Cow::Owned(format!("{}{:?}", call.function, call.args)),
         });
-        let input = || Input {
-            operation: Operation::Call.name(),
-            content_type: "",
-            options: &[],
-            bytes: text.as_bytes(),
-        };
+        let input = || plain_input(Operation::Call, text.as_bytes());
         let answer = match attempt.instance(input).await {
             Ok((instance, budget)) => instance.call(caller, call, budget).await,
             Err(error) => Err(error),
@@ -138,12 +133,7 @@ impl<T: StoreData> Plugin<T> {
     ) -> Result<Vec<Val>, CoreError> {
         let mut attempt = Attempt::begin(self);
         let text = LazyLock::new(|| format!("{function:?}{args:?}"));
-        let input = || Input {
-            operation: Operation::Call.name(),
-            content_type: "",
-            options: &[],
-            bytes: text.as_bytes(),
-        };
+        let input = || plain_input(Operation::Call, text.as_bytes());
         let answer = match attempt.instance(input).await {
             Ok((instance, budget)) => instance.call_values(caller, function, args, budget).await,
             Err(error) => Err(error),
@@ -165,8 +155,7 @@ impl<T: StoreData> Plugin<T> {
     /// As for [`Plugin::process`].
     pub async fn status(self: &Arc<Self>) -> Result<Option<PluginStatus>, CoreError> {
         let mut attempt = Attempt::begin(self);
-        let nothing =
-            || Input { operation: "get-status", content_type: "", options: &[], bytes: &[] };
+        let nothing = || plain_input(Operation::Status, &[]);
         let answer = match attempt.instance(nothing).await {
             Ok((instance, budget)) => instance.status(budget).await,
             Err(error) => Err(error),
@@ -183,6 +172,10 @@ fn input(operation: Operation, call: &ProcessCall) -> Input<'_> {
         options: &call.options,
         bytes: &call.input,
     }
+}
+
+fn plain_input(operation: Operation, bytes: &[u8]) -> Input<'_> {
+    Input { operation: operation.name(), content_type: "", options: &[], bytes }
 }
 
 fn event_input(event: &EventCall) -> Input<'_> {

@@ -221,6 +221,8 @@ async fn attack_storm() {
                     tokio::time::timeout(Duration::from_secs(20), act).await.unwrap_or("HUNG")
                 };
                 *codes.entry(code).or_default() += 1;
+                if code != "ok" { tokio::time::sleep(Duration::from_micros(300)).await } else { tokio::task::yield_now().await }
+                if k >= 16 { tokio::time::sleep(Duration::from_millis(20)).await }
             }
             codes
         }));
@@ -241,4 +243,80 @@ async fn attack_storm() {
     let _ = PluginState::ALL;
     let _: Option<CoreError> = None;
     let _ = text("x");
+}
+
+fn rss() -> u64 {
+    let s = fs::read_to_string("/proc/self/status").unwrap();
+    let f = |k: &str| s.lines().find(|l| l.starts_with(k)).unwrap().split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024;
+    f("VmRSS").max(f("VmHWM"))
+}
+
+/// A function that answers with `items` lists, each the same `bytes` of memory.
+fn bomb(items: u32, bytes: u32, inner: &str) -> String {
+    format!(r#"(component
+        (core module $m
+            (memory (export "memory") 200)
+            (func (export "f") (result i32) (local $i i32)
+                (loop $l
+                    (i32.store (i32.add (i32.const 64) (i32.mul (local.get $i) (i32.const 8))) (i32.const 1048576))
+                    (i32.store (i32.add (i32.const 68) (i32.mul (local.get $i) (i32.const 8))) (i32.const {bytes}))
+                    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (br_if $l (i32.lt_u (local.get $i) (i32.const {items}))))
+                (i32.store (i32.const 16) (i32.const 64))
+                (i32.store (i32.const 20) (i32.const {items}))
+                (i32.const 16)))
+        (core instance $i (instantiate $m))
+        (func $f (result (list {inner})) (canon lift (core func $i "f") (memory $i "memory")))
+        (export "f" (func $f)))"#)
+}
+
+#[tokio::test]
+async fn attack_result_bombs() {
+    for (items, bytes, inner) in [(100_000, 1, "string"), (100_000, 0, "string"), (60, 4_000_000, "(list u8)"), (10, 12_000_000, "string"), (100_000, 100, "(list bool)"), (100_000, 40, "(list (tuple u8 u8 u8 u8))"), (100_000, 400, "(list (list u8))")] {
+        let shelf = Shelf::with(|_| {}, |t| { t.cpu_time = Duration::from_secs(20); t.poison.entries_max = 0; t.data = Arc::new(|| Data::with_memory(64 << 20)); });
+        shelf.put("a 1.0.0", "", &bomb(items, bytes, inner));
+        let loaded = shelf.load().await;
+        for r in &loaded.refused { println!("refused {}", r.error); }
+        if loaded.registered.is_empty() { continue; }
+        let before = rss();
+        let t = std::time::Instant::now();
+        let call = FunctionCall::Json(JsonCall { function: "f".into(), args: vec![] });
+        let reply = shelf.get("a 1.0.0").call(&Caller::default(), &call).await;
+        let got = reply.map(|r| { let mid = rss(); let j = r.into_json().map(|j| j.to_string().len()); (mid, j) }).map_err(|e| (e.code(), e.to_string().chars().take(100).collect::<String>()));
+        println!("{items} x {bytes} {inner}: {got:?} in {:?}; MiB before {before} high {}", t.elapsed(), rss());
+    }
+}
+
+#[tokio::test]
+async fn attack_lazy_call_ignores_its_deadline() {
+    let shelf = Arc::new(Shelf::with(|s| { s.lazy = true; s.starts_max = 1; }, |t| { t.timeout = Duration::from_millis(500); t.cpu_time = Duration::from_secs(5); }));
+    let spin = guests::v1("unreachable", "(func $s (loop $l (br $l))) (start $s)");
+    shelf.put("a 1.0.0", "", &guests::echo());
+    for k in 0..10 { shelf.put(&format!("s{k} 1.0.0"), "", &spin); }
+    shelf.load().await;
+    let mut tasks = vec![];
+    for k in 0..10 { let shelf = shelf.clone(); tasks.push(tokio::spawn(async move { let _ = shelf.ask(&format!("s{k} 1.0.0"), "x").await; })); }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let t = std::time::Instant::now();
+    println!("a call with a timeout of 500 ms: {:?} after {:?}", shelf.ask("a 1.0.0", "hello").await.map_err(|e| e.code()), t.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_unload_while_starting() {
+    let shelf = Arc::new(Shelf::with(|_| {}, |t| { t.cpu_time = Duration::from_secs(5); t.timeout = Duration::from_secs(5); }));
+    // Starts for about half a second, then fails the first time is not possible: so it only starts slowly.
+    let slow_start = guests::v1("(call $echo (local.get $ptr) (local.get $len))", "(func $s (local $i i32) (loop $l (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 500000000))))) (start $s)");
+    shelf.put("a 1.0.0", "", &slow_start);
+    let (name, version) = id("a 1.0.0");
+    let l = { let shelf = shelf.clone(); tokio::spawn(async move { shelf.load().await.refused.len() }) };
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    println!("state {:?}", shelf.registry.get(&name, &version).map(|p| p.state()));
+    let t = std::time::Instant::now();
+    println!("unload {:?} in {:?}", shelf.registry.unload(&name, &version, soon()).await.map_err(|e| e.code()), t.elapsed());
+    println!("metrics at once {:?}", shelf.registry.runtime().engine_metrics()[0].core_instances);
+    let t = std::time::Instant::now();
+    println!("start again {:?} in {:?} {:?}", shelf.registry.start(&name, &version).await.map_err(|e| e.code()), t.elapsed(), shelf.get("a 1.0.0").state());
+    println!("load said refused {}", l.await.unwrap());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    println!("{:?} {:?} {:?}", shelf.get("a 1.0.0").state(), shelf.get("a 1.0.0").pool_status(), shelf.registry.runtime().engine_metrics()[0]);
 }

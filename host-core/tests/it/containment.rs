@@ -222,6 +222,9 @@ async fn waiting_in_the_host_ends_at_the_deadline_and_spends_no_cpu_time() {
 
 #[tokio::test]
 async fn ten_thousand_traps_leave_memory_slots_and_files_as_they_were() {
+    if !alone("containment::ten_thousand_traps_leave_memory_slots_and_files_as_they_were") {
+        return;
+    }
     let runtime = crate::runtime();
     let artifact = guests::admit_wat("guest", &guests::v1("unreachable", "")).unwrap();
     let prepared = runtime.prepare(&artifact, &Imports::none()).await.unwrap();
@@ -242,10 +245,24 @@ async fn ten_thousand_traps_leave_memory_slots_and_files_as_they_were() {
     }
     let metrics = runtime.engine_metrics()[0];
     assert_eq!((metrics.component_instances, metrics.memories, metrics.stacks), (0, 0, 0));
-    assert!(open_files() <= files + 8, "{} files, {files} before", open_files());
-    // Other tests run beside this one: a leak of 1 KiB a trap would still be seen.
+    assert!(open_files() <= files, "{} files, {files} before", open_files());
     let grown = resident_kib().saturating_sub(memory);
-    assert!(grown < 10_000, "{grown} KiB more after 10,000 traps");
+    assert!(grown < 2_000, "{grown} KiB more after 10,000 traps");
+}
+
+/// Whether this test has a process to itself, as one that measures the process must. If not, it is run
+/// in one.
+fn alone(test: &str) -> bool {
+    const ALONE: &str = "HOST_CORE_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(exe).args(["--exact", test]).env(ALONE, "1").output();
+    let run = run.unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+    false
 }
 
 fn resident_kib() -> u64 {
