@@ -4,11 +4,13 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
 use plugin_contract::PluginId;
 use semver::Version;
+use tokio::sync::Semaphore;
 use wasmtime::{Store, WasmCoreDump};
 
 use crate::CoreError;
@@ -20,6 +22,9 @@ const FILES_MAX: usize = 16;
 #[derive(Debug, Clone)]
 pub(crate) struct Coredumps {
     directory: PathBuf,
+    /// One dump at a time: each is a copy of a guest's memory, and guests may trap faster than a disk
+    /// writes.
+    writing: Arc<Semaphore>,
 }
 
 impl Coredumps {
@@ -31,7 +36,7 @@ impl Coredumps {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         let unreadable = |source| CoreError::Unreadable { path: directory.to_owned(), source };
         builder.create(directory).map_err(unreadable)?;
-        Ok(Self { directory: directory.to_owned() })
+        Ok(Self { directory: directory.to_owned(), writing: Arc::new(Semaphore::new(1)) })
     }
 
     /// Keeps the dump in `error`, if there is one. What cannot be written is logged, and changes nothing
@@ -44,6 +49,10 @@ impl Coredumps {
         store: &mut Store<T>,
     ) {
         let Some(dump) = error.downcast_ref::<WasmCoreDump>() else { return };
+        let Ok(turn) = self.writing.clone().try_acquire_owned() else {
+            tracing::debug!(%plugin, "a core dump was left out: another is being written");
+            return;
+        };
         let bytes = dump.serialize(store, plugin.as_str());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let path =
@@ -52,6 +61,7 @@ impl Coredumps {
         let directory = self.directory.clone();
         // A dump is as large as the guest's memory was.
         tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let written = write(&path, &bytes).and_then(|()| thin_out(&directory));
             match written {
                 Ok(()) => {

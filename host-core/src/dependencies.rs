@@ -7,6 +7,9 @@ use semver::{Version, VersionReq};
 
 use crate::{CoreError, DependencyProblem};
 
+/// Longest chain of dependencies.
+const DEPTH_MAX: usize = 100;
+
 /// A plugin, as far as dependencies go.
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'a> {
@@ -98,7 +101,14 @@ impl Search<'_> {
         }
         self.state[at] = State::Open;
         self.path.push(at);
-        let refusal = self.satisfy(at).err();
+        let refusal = match self.path.len() > DEPTH_MAX {
+            // What a directory holds must not be able to use up the stack.
+            true => Some(CoreError::DependencyTooDeep {
+                plugin: self.nodes[at].name.clone(),
+                depth_max: DEPTH_MAX,
+            }),
+            false => self.satisfy(at).err(),
+        };
         self.path.pop();
         match refusal {
             None => {
@@ -218,6 +228,20 @@ mod tests {
                 "core/dependency-failed: `d` needs `a` ^1, which could not be started itself",
             ]
         );
+    }
+
+    #[test]
+    fn a_chain_may_be_long_but_not_endless() {
+        let chain = |length: usize| {
+            let lines: Vec<String> = (0..length)
+                .map(|at| format!("p{at} 1.0.0: p{} ^1", at + 1))
+                .chain([format!("p{length} 1.0.0")])
+                .collect();
+            plan(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        assert!(chain(99).1.is_empty());
+        let (_, refused) = chain(2_000);
+        assert!(refused.iter().any(|error| error.starts_with("core/dependency-too-deep")));
     }
 
     #[test]

@@ -222,6 +222,25 @@ pub enum CoreError {
         /// Why.
         source: wasmtime::Error,
     },
+    /// A plugin that it called failed, or could not be had. The store is spent: an interface of the
+    /// guests' own has no words for that.
+    #[error("`{plugin}` could not go on in `{operation}`, since a plugin it needs failed")]
+    Peer {
+        /// The one that called.
+        plugin: PluginId,
+        /// In which operation.
+        operation: Operation,
+        /// What went wrong there.
+        source: Arc<CoreError>,
+    },
+    /// Dependencies lead too far.
+    #[error("`{plugin}` stands at the end of a chain of more than {depth_max} dependencies")]
+    DependencyTooDeep {
+        /// Which.
+        plugin: PluginId,
+        /// How many there may be.
+        depth_max: usize,
+    },
     /// All instances are busy, and as many calls as may wait do so already.
     #[error("all {instances} instances of `{plugin}` are busy")]
     Overloaded {
@@ -321,12 +340,6 @@ pub enum CoreError {
         plugin: PluginId,
         /// By which.
         by: Vec<String>,
-    },
-    /// The caller went away before the call had ended. Seen in metrics alone.
-    #[error("the caller of `{plugin}` went away")]
-    Cancelled {
-        /// Which.
-        plugin: PluginId,
     },
     /// The revision answers no more calls: it was unloaded, or another has taken its place.
     #[error("this revision of `{plugin}` was retired")]
@@ -500,6 +513,18 @@ impl CoreError {
         }
     }
 
+    /// The message, for whoever is not to know where things lie on the host, or what another's code is made
+    /// of: no paths, no causes, no frames.
+    pub fn public_message(&self) -> String {
+        match self.unshared() {
+            Self::Unreadable { .. } => "a file cannot be read".to_owned(),
+            Self::Duplicate { plugin, version, .. } => {
+                format!("`{plugin}` {version} is there already")
+            }
+            error => error.to_string().lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+
     /// Whether the plugin broke: a trap, a deadline, a limit. Its instance is spent, and the next call is
     /// no surer to succeed. Refusals, and a host that is busy, are no such thing.
     pub fn is_breakage(&self) -> bool {
@@ -529,7 +554,15 @@ impl CoreError {
             | Self::PoisonInput { .. }
             | Self::Overloaded { .. }
             | Self::HostExhausted { .. }
-            | Self::NotLoaded { .. } => true,
+            | Self::NotLoaded { .. }
+            | Self::Dependency { .. }
+            | Self::Unreadable { .. }
+            | Self::CompileDeadline { .. }
+            | Self::CompileExhausted { .. }
+            | Self::CompilerBusy { .. }
+            | Self::CompilerUnavailable { .. }
+            | Self::CannotInstantiate { .. }
+            | Self::Peer { .. } => true,
             Self::Shared(error) => error.is_outage(),
             error => error.is_breakage(),
         }
@@ -541,8 +574,17 @@ impl CoreError {
         match self {
             Self::IdentityMismatch { .. } => false,
             Self::Shared(error) => error.may_pass(),
-            Self::Dependency { problem, .. } => *problem == DependencyProblem::Failed,
-            Self::HostExhausted { .. } | Self::Unreadable { .. } | Self::Overloaded { .. } => true,
+            Self::Dependency { problem, .. } => {
+                matches!(problem, DependencyProblem::Failed | DependencyProblem::Missing)
+            }
+            Self::HostExhausted { .. }
+            | Self::Unreadable { .. }
+            | Self::Overloaded { .. }
+            | Self::CompileDeadline { .. }
+            | Self::CompileExhausted { .. }
+            | Self::CompilerBusy { .. }
+            | Self::CompilerUnavailable { .. }
+            | Self::Engine(_) => true,
             error => error.is_breakage(),
         }
     }
@@ -555,6 +597,7 @@ impl CoreError {
             | Self::CircuitOpen { retry_after, .. }
             | Self::PoisonInput { retry_after, .. } => Some(*retry_after),
             Self::Shared(error) => error.retry_after(),
+            Self::Peer { source, .. } => source.retry_after(),
             _ => None,
         }
     }

@@ -202,7 +202,7 @@ impl<T: StoreData> Instance<T> {
     }
 
     /// Turns one input into one output, in whichever contract version the plugin speaks. The guest is lent
-    /// the call: afterwards it is whole again, unless this future was dropped.
+    /// the call: afterwards it is whole again.
     ///
     /// # Errors
     /// `core/plugin-refused`, `core/input-not-text`: the instance can be used again.

@@ -37,8 +37,13 @@ impl<T: StoreData> Peer<T> {
             if shelf.runtime.offers(wanted) {
                 continue;
             }
-            let Some((peer, export)) = Self::of(shelf, plugin, wanted)? else { continue };
             let is_api = wanted.package == SYSTEM_PACKAGE && wanted.interface == "plugin-api";
+            let found = match Self::of(shelf, plugin, wanted, false)? {
+                // Any plugin can be called as one that exports `plugin-api`: the host sees to that.
+                None if is_api => Self::of(shelf, plugin, wanted, true)?,
+                found => found,
+            };
+            let Some((peer, export)) = found else { continue };
             if is_api {
                 imports.plugin_api = Some(Arc::new(peer));
             } else {
@@ -49,15 +54,14 @@ impl<T: StoreData> Peer<T> {
         Ok(imports)
     }
 
-    /// The one dependency that exports `wanted`, and how it names that. Any plugin can be called as one
-    /// that exports `plugin-api`: the host sees to that.
+    /// The one dependency that exports `wanted`, or is `any`, and how it names that.
     fn of(
         shelf: &Arc<Shelf<T>>,
         plugin: &Description,
         wanted: &InterfaceName,
+        any: bool,
     ) -> Result<Option<(Self, String)>, CoreError> {
         let mut found = None;
-        let any = wanted.package == SYSTEM_PACKAGE && wanted.interface == "plugin-api";
         for (needs, versions) in &plugin.manifest.dependencies {
             let Some(dependency) = shelf.find(needs, versions) else { continue };
             let serves = |export: &&Extern| {

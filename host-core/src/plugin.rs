@@ -9,7 +9,10 @@ mod state;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, Weak, atomic::AtomicU32},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU32, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -34,6 +37,7 @@ use crate::{
 pub use health::HealthSettings;
 pub use state::PluginState;
 use state::State;
+pub(crate) use state::{Ask, later};
 
 /// Longest time for the first instance of a plugin to start, whatever it was granted for calls: others
 /// wait for it.
@@ -54,6 +58,8 @@ pub struct Plugin<T: 'static> {
     state: Mutex<State<T>>,
     /// Starts and checks that failed since the last good check.
     failures: AtomicU32,
+    /// Starts that were ever begun.
+    starts: AtomicU64,
     metrics: Metrics,
     breaker: Breaker,
     poison: PoisonMemory,
@@ -81,6 +87,7 @@ impl<T: StoreData> Plugin<T> {
             serving: ArcSwapOption::empty(),
             state: Mutex::new(State::Registered),
             failures: AtomicU32::new(0),
+            starts: AtomicU64::new(0),
             metrics: Metrics::default(),
             breaker: Breaker::new(terms.breaker),
             poison: PoisonMemory::new(terms.poison),

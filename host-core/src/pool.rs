@@ -26,7 +26,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{CallBudget, CoreError, Instance, Prepared, StoreData, place::Place};
+use crate::{CallBudget, CoreError, Instance, Prepared, StoreData, place::Place, plugin::later};
 
 pub use config::{PoolConfig, PoolStatus};
 pub(crate) use crowd::Crowd;
@@ -105,32 +105,33 @@ impl<T: StoreData> Pool<T> {
     /// `core/overloaded` if too many wait already, or none came free in time; `core/retired`; those of
     /// [`Prepared::start`] if a new one could not be made.
     pub async fn lease(&self, budget: &CallBudget) -> Result<Lease<T>, CoreError> {
-        let permit = self.permit(budget).await?;
-        let warm = self.inner.idle().pop();
-        let worker = match warm {
-            Some(idle) => idle.worker,
-            None => self.start(budget).await?,
+        let (permit, queued) = match self.inner.permits.clone().try_acquire_owned() {
+            Ok(permit) => (permit, false),
+            Err(_) => (self.queue(budget).await?, true),
         };
-        Ok(Lease { worker: Some(worker), permit: Some(permit), pool: self.clone() })
+        let warm = self.inner.idle().pop();
+        let (worker, waited) = match warm {
+            Some(idle) => (idle.worker, queued),
+            None => (self.start(budget).await?, true),
+        };
+        Ok(Lease { worker: Some(worker), permit: Some(permit), pool: self.clone(), waited })
     }
 
     /// An instance that waits for work, if there is one. Starts none and waits for none.
     pub(crate) fn lease_idle(&self) -> Option<Lease<T>> {
         let permit = self.inner.permits.clone().try_acquire_owned().ok()?;
         let idle = self.inner.idle().pop()?;
-        Some(Lease { worker: Some(idle.worker), permit: Some(permit), pool: self.clone() })
+        let (worker, permit) = (Some(idle.worker), Some(permit));
+        Some(Lease { worker, permit, pool: self.clone(), waited: false })
     }
 
-    async fn permit(&self, budget: &CallBudget) -> Result<OwnedSemaphorePermit, CoreError> {
+    async fn queue(&self, budget: &CallBudget) -> Result<OwnedSemaphorePermit, CoreError> {
         let plugin = || self.inner.prepared.plugin().clone();
         let overloaded = || CoreError::Overloaded {
             plugin: plugin(),
             instances: self.inner.config.instances_max,
         };
         let permits = &self.inner.permits;
-        if let Ok(permit) = permits.clone().try_acquire_owned() {
-            return Ok(permit);
-        }
         let Some(_place) = Place::take(&self.inner.waiting, self.inner.config.waiting_max as usize)
         else {
             return Err(overloaded());
@@ -220,7 +221,8 @@ impl<T: StoreData> Inner<T> {
                 let mut idle = self.idle();
                 let spare = idle.len() > config.warm_min as usize;
                 let past = |idle: &Idle<T>| {
-                    idle.worker.retire_at <= now || (spare && idle.since + config.idle_max <= now)
+                    idle.worker.retire_at <= now
+                        || (spare && later(idle.since, config.idle_max) <= now)
                 };
                 // The first has been idle for longest.
                 let Some(at) = idle.iter().position(past) else { return };
@@ -299,9 +301,15 @@ pub struct Lease<T: StoreData> {
     worker: Option<Worker<T>>,
     permit: Option<OwnedSemaphorePermit>,
     pool: Pool<T>,
+    waited: bool,
 }
 
 impl<T: StoreData> Lease<T> {
+    /// Whether it took time to get: others were busy, or the instance is new.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.waited
+    }
+
     /// Gives the instance back. `now` is when its call was over.
     pub fn release(mut self, now: Instant) {
         self.give_back(now);

@@ -24,7 +24,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     Admission, CoreError, Embedder, HealthSettings, Node, Plugin, PluginState, Runtime, StoreData,
-    start_plan,
+    plugin::Ask, start_plan,
 };
 
 /// How a registry admits, starts and looks after plugins.
@@ -145,13 +145,15 @@ impl<T: StoreData> Registry<T> {
         self.shelf.plugins.contains_key(name)
     }
 
-    /// Loads a plugin that was unloaded, or has failed. Returns when it serves.
+    /// Loads a plugin that was unloaded, or has failed, and what it needs. Returns when it serves.
     ///
     /// # Errors
-    /// Those of starting it; `core/not-loaded` if there is none of this name and version.
+    /// Those of starting it; `core/not-loaded` if there is none of this name and version;
+    /// `core/retired` if the registry has shut down.
     pub async fn start(&self, name: &PluginId, version: &Version) -> Result<(), CoreError> {
-        let plugin = self.known(name, version)?;
-        plugin.start().await.map_err(CoreError::Shared)
+        let plugin = self.open(name, version)?;
+        self.shelf.revive(&plugin);
+        plugin.start(Ask::Operator).await.map_err(CoreError::Shared)
     }
 
     /// Takes a plugin out of service, lets its calls end until `deadline`, and shuts its instances down.
@@ -171,9 +173,15 @@ impl<T: StoreData> Registry<T> {
         if !by.is_empty() {
             return Err(CoreError::StillNeeded { plugin: name.clone(), by });
         }
-        let left = plugin.unload(deadline).await;
-        self.shelf.changed(name);
-        Ok(left)
+        Ok(plugin.unload(deadline).await)
+    }
+
+    /// The same, if the registry still starts plugins.
+    fn open(&self, name: &PluginId, version: &Version) -> Result<Arc<Plugin<T>>, CoreError> {
+        if self.shelf.closing.load(Ordering::Acquire) {
+            return Err(CoreError::Retired { plugin: name.clone() });
+        }
+        self.known(name, version)
     }
 
     fn known(&self, name: &PluginId, version: &Version) -> Result<Arc<Plugin<T>>, CoreError> {
@@ -192,8 +200,11 @@ impl<T: StoreData> Registry<T> {
         let plugins = self.shelf.all();
         let nodes: Vec<Node<'_>> =
             plugins.iter().map(|plugin| Node::of(&plugin.description().manifest)).collect();
+        let plan = start_plan(&nodes);
+        // Those that lack something have nobody to wait for.
+        let lacking: Vec<usize> = plan.refused.iter().map(|(at, _)| *at).collect();
         let mut left = 0;
-        for wave in start_plan(&nodes).waves().iter().rev() {
+        for wave in [lacking].iter().chain(plan.waves().iter().rev()) {
             let unloading = wave.iter().map(|at| plugins[*at].unload(deadline));
             let ended: Vec<u32> = unloading.collect::<FuturesUnordered<_>>().collect().await;
             left += ended.into_iter().sum::<u32>();
@@ -224,6 +235,22 @@ impl<T: StoreData> Shelf<T> {
         all
     }
 
+    /// Lets what `plugin` needs be started again, though it was unloaded.
+    fn revive(&self, plugin: &Plugin<T>) {
+        for (needs, wanted) in &plugin.description().manifest.dependencies {
+            // There are no circles on a shelf.
+            if let Some(dependency) = self.find(needs, wanted)
+                && dependency.revive()
+            {
+                self.revive(&dependency);
+            }
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
     /// The newest version that `wanted` takes: one that serves if there is any.
     pub(crate) fn find(&self, name: &PluginId, wanted: &VersionReq) -> Option<Arc<Plugin<T>>> {
         let versions = self.versions(name)?;
@@ -232,7 +259,7 @@ impl<T: StoreData> Shelf<T> {
         serving.or_else(|| fitting().next()).map(|(_, plugin)| plugin.clone())
     }
 
-    /// The same, among the other versions of `plugin` that serve.
+    /// The same, among the other versions of `plugin` that serve, or would.
     pub(crate) fn find_but(
         &self,
         wanted: &VersionReq,
@@ -242,7 +269,8 @@ impl<T: StoreData> Shelf<T> {
         let mut others = versions.values().rev().filter(|other| {
             other.version() != plugin.version()
                 && wanted.matches(other.version())
-                && other.state() == PluginState::Serving
+                && (other.state() == PluginState::Serving
+                    || (self.settings.lazy && other.state() == PluginState::Registered))
         });
         others.next().cloned()
     }
@@ -297,8 +325,11 @@ impl<T: StoreData> Shelf<T> {
     }
 
     /// Takes `plugin` off the shelf.
-    fn remove(&self, plugin: &Plugin<T>) {
-        if let Some(mut versions) = self.plugins.get_mut(plugin.name()) {
+    fn remove(&self, plugin: &Arc<Plugin<T>>) {
+        if let Some(mut versions) = self.plugins.get_mut(plugin.name())
+            // Another may have taken its place meanwhile.
+            && versions.get(plugin.version()).is_some_and(|there| Arc::ptr_eq(there, plugin))
+        {
             Arc::make_mut(&mut versions).remove(plugin.version());
         }
         self.plugins.remove_if(plugin.name(), |_, versions| versions.is_empty());

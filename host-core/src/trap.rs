@@ -1,5 +1,7 @@
 //! What an error of the engine means.
 
+use std::sync::Arc;
+
 use plugin_contract::{PluginId, escape};
 use wasmtime::{
     OutOfMemory, PoolConcurrencyLimitError, Trap, WasmBacktrace, WasmtimeBug,
@@ -21,6 +23,11 @@ pub(crate) fn explain<T: StoreData>(
     data: &T,
 ) -> CoreError {
     let plugin = plugin.clone();
+    // A plugin that it called has its own to answer for.
+    let error = match error.downcast::<CoreError>() {
+        Ok(peer) => return CoreError::Peer { plugin, operation, source: Arc::new(peer) },
+        Err(error) => error,
+    };
     if let Some(CpuTimeExceeded { limit }) = error.downcast_ref() {
         return CoreError::CpuTime { plugin, operation, limit: *limit };
     }

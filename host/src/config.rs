@@ -189,7 +189,7 @@ mod tests {
         refused("[health]\ninterval = \"soon\"", "health.interval: \"soon\" is not a time");
         refused("[health]\ninterval = \"0s\"", "health.interval: \"0s\"");
         refused("[plugins.a]\non-failure = \"shrug\"", "line 2: unknown variant `shrug`");
-        refused("[plugins.a]\non-failure = { fallback = \"x\" }", "line 2:");
+        refused("[plugins.a]\non-failure = { fallback = \"one\" }", "line 2:");
         refused("[plugins.\"../a\"]", "line 1:");
     }
 }

@@ -64,22 +64,11 @@ impl HostError {
     /// frames.
     pub fn public_message(&self) -> String {
         match self {
-            Self::Core(error) => match error.unshared() {
-                CoreError::Unreadable { .. } => "a file cannot be read".to_owned(),
-                CoreError::Duplicate { plugin, version, .. } => {
-                    format!("`{plugin}` {version} is there already")
-                }
-                error => first_line(error),
-            },
+            Self::Core(error) => error.public_message(),
             Self::DataDir { .. } => "the data directory cannot be used".to_owned(),
-            error => first_line(error),
+            error => error.to_string(),
         }
     }
-}
-
-/// Without the guest's frames.
-fn first_line(error: &impl std::fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 impl Explain for HostError {

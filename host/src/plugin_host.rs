@@ -1,6 +1,7 @@
 //! The host: plugins by name, and calls to them.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -33,7 +34,7 @@ struct Inner {
     terms: Arc<HostTerms>,
     registry: Registry<HostState>,
     /// What never came to be registered.
-    refused: Mutex<Vec<Arc<Refused>>>,
+    refused: Mutex<BTreeMap<PathBuf, Arc<Refused>>>,
     closing: AtomicBool,
 }
 
@@ -108,6 +109,24 @@ type HostPlugin = Arc<Plugin<HostState>>;
 /// How often a call looks again for who answers, if it was replaced at that very moment.
 const ROUTES_MAX: usize = 5;
 
+/// Has a call answered by the plugin that serves; if that is replaced between the two steps, by whoever
+/// took its place. A macro, since no bound says that the future of a closure may be sent.
+macro_rules! routed {
+    ($inner:expr, $plugin:expr, $found:ident => $call:expr) => {{
+        let mut left = ROUTES_MAX;
+        loop {
+            let $found = match $inner.find($plugin) {
+                Ok(found) => found,
+                Err(error) => break Err(error),
+            };
+            match $call {
+                Err(CoreError::Retired { .. }) if left > 0 => left -= 1,
+                answer => break answer.map_err(HostError::from),
+            }
+        }
+    }};
+}
+
 impl PluginHost {
     /// A host that has no plugins, keeps nothing, and grants nothing, until told otherwise.
     pub fn builder() -> PluginHostBuilder {
@@ -140,22 +159,23 @@ impl PluginHost {
             return Err(HostError::ShuttingDown);
         }
         let loaded = self.inner.registry.load(path, only).await?;
+        let mut known = self.inner.refused();
+        for refused in loaded.refused {
+            let error = CoreError::Shared(refused.error).into();
+            let state = PluginState::Failed;
+            let path = refused.path.clone();
+            known.insert(path, Arc::new(Refused { path: refused.path, error, state }));
+        }
         // What was registered and did not start says so itself, for as long as that is so.
-        let registered = |path: &Path| loaded.registered.iter().any(|plugin| plugin.path() == path);
-        let refused = loaded.refused.iter().filter(|refused| !registered(&refused.path));
-        self.inner.refused().extend(refused.map(|refused| {
-            Arc::new(Refused {
-                path: refused.path.clone(),
-                error: CoreError::Shared(refused.error.clone()).into(),
-                state: PluginState::Failed,
-            })
-        }));
+        for plugin in &loaded.registered {
+            known.remove(plugin.path());
+        }
         Ok(())
     }
 
     /// What does not serve, and why: what was never let in, and what has failed.
     pub fn refused(&self) -> Vec<Arc<Refused>> {
-        let mut refused = self.inner.refused().clone();
+        let mut refused: Vec<_> = self.inner.refused().values().cloned().collect();
         let failed = self.inner.registry.all().into_iter().filter_map(|plugin| {
             let error = HostError::from(CoreError::Shared(plugin.trouble()?));
             let (path, state) = (plugin.path().to_owned(), plugin.state());
@@ -194,16 +214,10 @@ impl PluginHost {
         plugin: &PluginRef,
         mut call: ProcessCall,
     ) -> Result<ProcessReply, HostError> {
-        let mut left = ROUTES_MAX;
-        loop {
-            let found = self.inner.find(plugin)?;
+        routed!(self.inner, plugin, found => {
             check_accepts(&found, plugin, &call.content_type)?;
-            match found.process(&mut call).await {
-                // Replaced between the two steps: whoever took its place answers.
-                Err(CoreError::Retired { .. }) if left > 0 => left -= 1,
-                answer => return Ok(answer?),
-            }
-        }
+            found.process(&mut call).await
+        })
     }
 
     /// Whether the plugin would take this input, as far as it can tell without doing the work.
@@ -215,9 +229,10 @@ impl PluginHost {
         plugin: &PluginRef,
         mut call: ProcessCall,
     ) -> Result<bool, HostError> {
-        let found = self.inner.find(plugin)?;
-        check_accepts(&found, plugin, &call.content_type)?;
-        Ok(found.validate(&mut call).await?)
+        routed!(self.inner, plugin, found => {
+            check_accepts(&found, plugin, &call.content_type)?;
+            found.validate(&mut call).await
+        })
     }
 
     /// Works on many inputs, a few at a time. Each is reported, whatever becomes of it; a stream that is
@@ -232,7 +247,12 @@ impl PluginHost {
         let (host, plugin) = (self.clone(), plugin.clone());
         batch.run(calls, move |call| {
             let (host, plugin) = (host.clone(), plugin.clone());
-            async move { host.process(&plugin, call).await }
+            async move {
+                // On a task of its own: who reads slowly must not keep an instance from ending its call.
+                let task = tokio::spawn(async move { host.process(&plugin, call).await });
+                let _ended = AbortOnDrop(task.abort_handle());
+                task.await.unwrap_or(Err(HostError::ShuttingDown))
+            }
         })
     }
 
@@ -246,7 +266,7 @@ impl PluginHost {
         caller: &Caller,
         call: &FunctionCall,
     ) -> Result<FunctionReply, HostError> {
-        Ok(self.inner.find(plugin)?.call(caller, call).await?)
+        routed!(self.inner, plugin, found => found.call(caller, call).await)
     }
 
     /// The functions that a plugin exports; it is started first where that is due.
@@ -285,8 +305,12 @@ impl PluginHost {
         let subscribers = self.inner.terms.routes.all();
         let subscribers = subscribers.into_iter().filter(|lease| lease.wants(&event.event_type));
         let deliver = |lease: host_deploy::Lease<HostPlugin>| async move {
-            let outcome = lease.on_event(caller, event).await.map_err(HostError::from);
-            Delivery { plugin: lease.name().clone(), outcome }
+            let plugin = PluginRef::from(lease.name().clone());
+            let mut first = Some((*lease).clone());
+            let outcome = routed!(self.inner, &plugin, found => {
+                first.take().unwrap_or(found).on_event(caller, event).await
+            });
+            Delivery { plugin: plugin.name, outcome }
         };
         let deliveries: FuturesUnordered<_> = subscribers.map(deliver).collect();
         let mut deliveries: Vec<Delivery> = deliveries.collect().await;
@@ -446,9 +470,18 @@ impl Inner {
         })
     }
 
-    fn refused(&self) -> MutexGuard<'_, Vec<Arc<Refused>>> {
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Arc<Refused>>> {
         // Nothing panics while it holds the lock.
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a task that nobody waits for any more.
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

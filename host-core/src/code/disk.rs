@@ -60,7 +60,8 @@ impl Disk {
 
     fn open(settings: CacheSettings, counters: Arc<Counters>) -> io::Result<Self> {
         files::make_private(&settings.directory)?;
-        let secret = Secret::open(&settings.directory)?;
+        // Whatever lies in the way of key or lock, the host can do without the cache.
+        let secret = Secret::open(&settings.directory).map_err(io::Error::other)?;
         files::sweep(&settings.directory)?;
         let disk = Self { settings, secret, writes: AtomicU64::new(0), counters };
         disk.make_room();
@@ -150,7 +151,8 @@ impl Disk {
         let bytes_max = self.settings.bytes_max;
         // One that cannot stay in any case must not drive out the others.
         files.sort_by_key(|file| (file.bytes <= bytes_max, file.modified));
-        let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        // Sparse files of others can claim any size.
+        let mut bytes = files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
         for file in files {
             if bytes <= bytes_max {
                 break;
@@ -160,7 +162,7 @@ impl Disk {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => continue,
             }
-            bytes -= file.bytes;
+            bytes = bytes.saturating_sub(file.bytes);
         }
         self.counters.disk_bytes.store(bytes, Ordering::Relaxed);
     }

@@ -22,17 +22,13 @@ pub(super) fn make_private(directory: &Path) -> io::Result<()> {
     builder.create(directory)?;
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        use std::os::unix::fs::MetadataExt;
         let metadata = fs::metadata(directory)?;
         if metadata.uid() != rustix::process::geteuid().as_raw() {
             return Err(invalid("it belongs to another user"));
         }
-        if metadata.mode() & 0o077 != 0 {
-            tracing::warn!(
-                directory = %directory.display(),
-                "others could enter the directory of compiled code; now they cannot"
-            );
-            fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+        if metadata.mode() & 0o022 != 0 {
+            return Err(invalid("others may write to it: give it the mode 0700"));
         }
     }
     Ok(())

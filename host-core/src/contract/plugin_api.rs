@@ -171,7 +171,7 @@ fn result(outcome: Result<ProcessReply, CoreError>) -> wit::PluginResult {
                 (None, Some("the inner plugin answered with bytes that are no text".to_owned()))
             }
         },
-        Err(error) => (None, Some(error.to_string())),
+        Err(error) => (None, Some(error.public_message())),
     };
     wit::PluginResult { success: error_message.is_none(), data, error_message, metrics: None }
 }

@@ -11,6 +11,32 @@ use super::{
 
 pub(super) struct Data(pub(super) Guest);
 
+/// A call whose parts are lent to the guest, not copied: inputs can be large. It has them back whatever
+/// ends the guest's work, a deadline included.
+struct Lent<'a> {
+    request: ProcessRequest,
+    call: &'a mut ProcessCall,
+}
+
+impl<'a> Lent<'a> {
+    fn of(call: &'a mut ProcessCall) -> Self {
+        let request = ProcessRequest {
+            input: take(&mut call.input),
+            content_type: take(&mut call.content_type),
+            options: take(&mut call.options),
+        };
+        Self { request, call }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.call.input = take(&mut self.request.input);
+        self.call.content_type = take(&mut self.request.content_type);
+        self.call.options = take(&mut self.request.options);
+    }
+}
+
 impl<T: Send + 'static> Processor<T> for Data {
     fn process<'a>(
         &'a self,
@@ -18,16 +44,9 @@ impl<T: Send + 'static> Processor<T> for Data {
         call: &'a mut ProcessCall,
     ) -> GuestCall<'a, Result<ProcessReply, Refusal>> {
         Box::pin(async move {
-            // Lent, not copied: inputs can be large.
-            let request = ProcessRequest {
-                input: take(&mut call.input),
-                content_type: take(&mut call.content_type),
-                options: take(&mut call.options),
-            };
-            let answer = self.0.call_process(store, &request).await;
-            call.input = request.input;
-            call.content_type = request.content_type;
-            call.options = request.options;
+            let lent = Lent::of(call);
+            let answer = self.0.call_process(store, &lent.request).await;
+            drop(lent);
             Ok(match answer? {
                 Ok(response) => Ok(ProcessReply {
                     output: response.output,

@@ -46,6 +46,8 @@ impl Explain for CoreError {
             Self::TooMuchData { .. } => "core/too-much-data",
             Self::TooManyHandles { .. } => "security/handles-exceeded",
             Self::HostCall { .. } => "core/host-call",
+            Self::Peer { .. } => "core/peer-failed",
+            Self::DependencyTooDeep { .. } => "core/dependency-too-deep",
             Self::Overloaded { .. } => "core/overloaded",
             Self::HostExhausted { .. } => "core/host-exhausted",
             Self::CannotInstantiate { .. } => "core/cannot-instantiate",
@@ -61,7 +63,6 @@ impl Explain for CoreError {
             Self::CircuitOpen { .. } => "core/circuit-open",
             Self::PoisonInput { .. } => "core/poison-input",
             Self::StillNeeded { .. } => "core/still-needed",
-            Self::Cancelled { .. } => "core/cancelled",
             Self::CompileDeadline { .. } => "core/compile-deadline",
             Self::CompileExhausted { .. } => "core/compile-exhausted",
             Self::CompilerBusy { .. } => "core/compiler-busy",
@@ -134,6 +135,8 @@ impl Explain for CoreError {
             Self::HostCall { .. } => {
                 "read the cause in the host's log: it says whose the mistake is"
             }
+            Self::Peer { .. } => "read the cause: it is of the plugin that was needed",
+            Self::DependencyTooDeep { .. } => "have plugins depend on fewer others in a row",
             Self::Overloaded { .. } => "try again later, or raise `permissions.max-instances`",
             Self::HostExhausted { .. } => "try again later, or raise the host's pool settings",
             Self::CannotInstantiate { .. } => {
@@ -161,7 +164,6 @@ impl Explain for CoreError {
                 "change the input, or report it to the plugin's author; in time it is tried again"
             }
             Self::StillNeeded { .. } => "unload those that need it first",
-            Self::Cancelled { .. } => "nothing needs to be done",
             Self::CompileDeadline { .. } => "split the plugin, or raise the compiler's `timeout`",
             Self::CompileExhausted { .. } => {
                 "split the plugin, or raise the compiler's `memory_bytes_max`"

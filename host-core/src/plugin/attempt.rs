@@ -9,7 +9,7 @@ use plugin_contract::Explain;
 use tokio::time::Instant;
 use wasmtime::component::Val;
 
-use super::Plugin;
+use super::{Active, Plugin};
 use crate::{
     CallBudget, Caller, CoreError, Degraded, EventCall, FunctionCall, FunctionInfo, FunctionReply,
     Instance, Lease, OnFailure, Operation, PluginStatus, ProcessCall, ProcessReply, StoreData,
@@ -195,13 +195,16 @@ pub(super) struct Attempt<'a, T: StoreData> {
     budget: CallBudget,
     pass: Option<Pass<'a>>,
     lease: Option<Lease<T>>,
+    /// When the instance was there; all before was waiting.
+    leased: Instant,
     finished: bool,
 }
 
 impl<'a, T: StoreData> Attempt<'a, T> {
     pub(super) fn begin(plugin: &'a Arc<Plugin<T>>) -> Self {
         let budget = plugin.terms.budget();
-        Self { plugin, began: budget.began(), budget, pass: None, lease: None, finished: false }
+        let began = budget.began();
+        Self { plugin, began, budget, pass: None, lease: None, leased: began, finished: false }
     }
 
     /// Leave to call, and an instance to call.
@@ -217,7 +220,7 @@ impl<'a, T: StoreData> Attempt<'a, T> {
                 retry_after: poisoned.forgotten_in,
             })?;
         }
-        let mut active = plugin.ready().await?;
+        let mut active = Self::active(plugin, &self.budget).await?;
         let pass = plugin.breaker.admit(now).map_err(|open| CoreError::CircuitOpen {
             plugin: plugin.name().clone(),
             retry_after: open.retry_after,
@@ -226,11 +229,44 @@ impl<'a, T: StoreData> Attempt<'a, T> {
         let lease = loop {
             match active.pool.lease(&self.budget).await {
                 // Taken out of service since, and perhaps back again with new instances.
-                Err(CoreError::Retired { .. }) => active = plugin.ready().await?,
+                Err(CoreError::Retired { .. }) => {
+                    active = Self::active(plugin, &self.budget).await?
+                }
                 leased => break leased?,
             }
         };
+        if lease.has_waited() {
+            self.leased = Instant::now();
+        }
         Ok((self.lease.insert(lease), &self.budget))
+    }
+
+    /// The plugin's instances, once it has started, if it does so in time.
+    async fn active(
+        plugin: &Arc<Plugin<T>>,
+        budget: &CallBudget,
+    ) -> Result<Arc<Active<T>>, CoreError> {
+        if let Some(active) = plugin.serving.load_full() {
+            return Ok(active);
+        }
+        let ready = tokio::time::timeout_at(budget.deadline(), plugin.ready());
+        ready.await.unwrap_or_else(|_| {
+            let (plugin, operation) = (plugin.name().clone(), Operation::Instantiate);
+            Err(CoreError::Deadline { plugin, operation })
+        })
+    }
+
+    /// Whether the plugin is to blame. A deadline says nothing of it if most of the time went by in the
+    /// queue, or in starting.
+    fn broke<R>(&self, answer: &Result<R, CoreError>) -> bool {
+        match answer {
+            Err(CoreError::Deadline { .. }) => {
+                let left = self.budget.deadline().saturating_duration_since(self.leased);
+                self.lease.is_some() && left >= self.plugin.terms.timeout / 2
+            }
+            Err(error) => error.is_breakage(),
+            Ok(_) => false,
+        }
     }
 
     /// The call has ended.
@@ -240,11 +276,11 @@ impl<'a, T: StoreData> Attempt<'a, T> {
         input: impl FnOnce() -> Input<'i>,
     ) -> Result<R, CoreError> {
         let now = Instant::now();
-        let broke = answer.as_ref().is_err_and(CoreError::is_breakage);
+        let broke = self.broke(&answer);
         if let Some(pass) = self.pass.take() {
             match &answer {
                 _ if broke => pass.record(Outcome::Failure, now.into_std()),
-                Ok(_) | Err(CoreError::Refused { .. } | CoreError::InvalidArguments { .. }) => {
+                Ok(_) | Err(CoreError::Refused { .. }) => {
                     pass.record(Outcome::Success, now.into_std());
                 }
                 // Says nothing of the plugin.

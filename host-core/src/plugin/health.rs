@@ -8,7 +8,10 @@ use std::{
 use plugin_contract::Explain;
 use tokio::time::Instant;
 
-use super::{Active, Plugin, state::State};
+use super::{
+    Active, Plugin,
+    state::{State, later},
+};
 use crate::{
     CallBudget, CoreError, Operation, PluginStatus, StoreData, guard::breaker::BreakerState,
 };
@@ -56,11 +59,12 @@ impl<T: StoreData> Plugin<T> {
         match self.ask(&active).await {
             Ok(None) => {}
             Ok(Some(PluginStatus::Paused)) => {
-                self.failures.store(0, Ordering::Relaxed);
                 self.pause(&active);
             }
             Ok(Some(PluginStatus::Ready | PluginStatus::Running)) => {
-                self.failures.store(0, Ordering::Relaxed);
+                if self.proven(&active) {
+                    self.failures.store(0, Ordering::Relaxed);
+                }
                 self.resume(&active);
             }
             Ok(Some(PluginStatus::Errored | PluginStatus::Uninitialized)) => {
@@ -75,7 +79,7 @@ impl<T: StoreData> Plugin<T> {
     /// What it says; `None` if it cannot say, or all instances are at work, which is an answer, too.
     async fn ask(&self, active: &Active<T>) -> Result<Option<PluginStatus>, CoreError> {
         if !active.pool.prepared().offers(Operation::Status) {
-            return Ok(self.proven(active).then_some(PluginStatus::Ready));
+            return Ok(Some(PluginStatus::Ready));
         }
         let budget = || self.terms.budget_within(CHECK_MAX);
         let broken =
@@ -99,10 +103,11 @@ impl<T: StoreData> Plugin<T> {
         Ok(status)
     }
 
-    /// Whether it has served for long enough without having been taken down.
+    /// Whether it has served for long enough, and does so now, for what was before to be forgotten.
     fn proven(&self, active: &Active<T>) -> bool {
         let Some(shelf) = self.shelf.upgrade() else { return false };
-        active.since + shelf.settings.health.backoff_max <= Instant::now()
+        self.breaker.state() == BreakerState::Closed
+            && later(active.since, shelf.settings.health.backoff_max) <= Instant::now()
     }
 
     fn take_down(&self, active: &Arc<Active<T>>, error: CoreError) {
@@ -116,7 +121,7 @@ impl<T: StoreData> Plugin<T> {
 
     /// What is to be done for it every second or so.
     pub(crate) fn look_after(self: &Arc<Self>, now: Instant) {
-        self.retry_if_due(now);
+        self.retry_if_due();
         self.metrics.sample(now.into_std());
         if let BreakerState::Open { .. } = self.breaker.state()
             && self.breaker.openings() >= OPENINGS_MAX

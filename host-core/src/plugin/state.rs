@@ -74,12 +74,28 @@ impl PluginState {
     }
 }
 
+/// Who asks for a plugin to be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// An operator: whatever has become of it.
+    Operator,
+    /// A load, or a plugin that needs it: if it was never started.
+    Need,
+    /// Maintenance: if it has failed, and its time has come.
+    Retry,
+    /// A call: if plugins are started by calls.
+    Call,
+}
+
 /// A start under way; all who wait for it see how it ends.
 type Start = Shared<BoxFuture<'static, Result<(), Arc<CoreError>>>>;
 
 pub(super) enum State<T: 'static> {
     Registered,
-    Starting(Start),
+    Starting {
+        number: u64,
+        start: Start,
+    },
     Serving(Arc<Active<T>>),
     Paused(Arc<Active<T>>),
     Recovering {
@@ -103,7 +119,7 @@ impl<T: StoreData> Plugin<T> {
     pub fn state(&self) -> PluginState {
         match &*self.lock() {
             State::Registered => PluginState::Registered,
-            State::Starting(_) => PluginState::Starting,
+            State::Starting { .. } => PluginState::Starting,
             State::Serving(_) => PluginState::Serving,
             State::Paused(_) => PluginState::Paused,
             State::Recovering { .. } => PluginState::Recovering,
@@ -141,30 +157,50 @@ impl<T: StoreData> Plugin<T> {
         if let Some(active) = self.serving.load_full() {
             return Ok(active);
         }
-        let start = self.refusal_or_start()?;
-        start.await.map_err(CoreError::Shared)?;
-        match self.active() {
+        self.begin(Ask::Call)?.await.map_err(CoreError::Shared)?;
+        match self.serving.load_full() {
             Some(active) => Ok(active),
-            // Unloaded, or paused, as soon as it was started.
+            // Taken out of service as soon as it was started; whoever looks again is told why.
             None => Err(CoreError::Retired { plugin: self.name().clone() }),
         }
     }
 
-    /// Why it takes no calls, or the start to wait for.
-    fn refusal_or_start(self: &Arc<Self>) -> Result<Start, CoreError> {
+    fn is_lazy(&self) -> bool {
+        self.shelf.upgrade().is_some_and(|shelf| shelf.settings.lazy)
+    }
+
+    /// Starts it, unless it is started or starting. A caller that goes away does not end the start.
+    pub(crate) fn start(self: &Arc<Self>, ask: Ask) -> Start {
+        self.begin(ask).unwrap_or_else(|error| {
+            let error = Arc::new(error);
+            async { Err(error) }.boxed().shared()
+        })
+    }
+
+    /// The start to wait for, or why there is none for those who ask so. Decided and done under one lock.
+    fn begin(self: &Arc<Self>, ask: Ask) -> Result<Start, CoreError> {
         let now = Instant::now();
         let plugin = || self.name().clone();
-        match &*self.lock() {
-            State::Starting(start) => return Ok(start.clone()),
-            // Since the call looked.
-            State::Serving(_) => return Ok(async { Ok(()) }.boxed().shared()),
-            State::Registered if self.is_lazy() => {}
+        let by_operator = ask == Ask::Operator;
+        let is_due = |at: Instant| by_operator || (ask == Ask::Retry && at <= now);
+        let mut state = self.lock();
+        match &*state {
+            State::Starting { start, .. } => return Ok(start.clone()),
+            State::Paused(_) if ask == Ask::Call => {
+                return Err(CoreError::Paused { plugin: plugin() });
+            }
+            State::Serving(_) | State::Paused(_) => return Ok(async { Ok(()) }.boxed().shared()),
+            State::Replaced => return Err(CoreError::Retired { plugin: plugin() }),
+            State::Registered if ask != Ask::Call || self.is_lazy() => {}
+            // What an operator has unloaded comes back when an operator says so.
+            State::Unloaded if by_operator => {}
             State::Registered | State::Unloaded => {
                 return Err(CoreError::NotLoaded { plugin: plugin() });
             }
-            State::Replaced => return Err(CoreError::Retired { plugin: plugin() }),
-            State::Paused(_) => return Err(CoreError::Paused { plugin: plugin() }),
+            State::Failed { .. } if by_operator => {}
             State::Failed { error } => return Err(CoreError::Shared(error.clone())),
+            State::Recovering { retry_at: at, .. } | State::Quarantined { until: at, .. }
+                if is_due(*at) => {}
             State::Recovering { retry_at, error } => {
                 return Err(CoreError::Recovering {
                     plugin: plugin(),
@@ -180,34 +216,21 @@ impl<T: StoreData> Plugin<T> {
                 });
             }
         }
-        Ok(self.start())
-    }
-
-    fn is_lazy(&self) -> bool {
-        self.shelf.upgrade().is_some_and(|shelf| shelf.settings.lazy)
-    }
-
-    /// Starts it, unless it is started or starting. A caller that goes away does not end the start.
-    pub(crate) fn start(self: &Arc<Self>) -> Start {
-        let mut state = self.lock();
-        match &*state {
-            State::Starting(start) => return start.clone(),
-            State::Serving(_) | State::Paused(_) => return async { Ok(()) }.boxed().shared(),
-            _ => {}
-        }
-        let plugin = self.clone();
-        let task = tokio::spawn(async move { plugin.run_start().await });
+        // A start that ends late must not be taken for the next one.
+        let number = self.starts.fetch_add(1, Ordering::Relaxed);
+        let this = self.clone();
+        let task = tokio::spawn(async move { this.run_start(number).await });
         let start = async move {
-            // The executor goes down, or the compiler panicked on a plugin: that plugin is refused.
+            // The executor goes down.
             let engine = |error: tokio::task::JoinError| CoreError::Engine(error.into());
             task.await.unwrap_or_else(|error| Err(Arc::new(engine(error))))
         };
         let start = start.boxed().shared();
-        *state = State::Starting(start.clone());
-        start
+        *state = State::Starting { number, start: start.clone() };
+        Ok(start)
     }
 
-    async fn run_start(self: Arc<Self>) -> Result<(), Arc<CoreError>> {
+    async fn run_start(self: Arc<Self>, number: u64) -> Result<(), Arc<CoreError>> {
         let result = match self.shelf.upgrade() {
             // A plugin on which the compiler panics is to end as failed, not to start for ever.
             Some(shelf) => match AssertUnwindSafe(self.try_start(&shelf)).catch_unwind().await {
@@ -216,20 +239,25 @@ impl<T: StoreData> Plugin<T> {
             },
             None => Err(CoreError::Retired { plugin: self.name().clone() }),
         };
+        let is_this = |state: &State<T>| matches!(state, State::Starting { number: now, .. } if *now == number);
         let outcome = match result {
             Ok(active) => {
                 let active = Arc::new(active);
                 let mut state = self.lock();
-                if matches!(*state, State::Starting(_)) {
+                if is_this(&state) {
+                    // What broke the instances before says nothing of these.
+                    self.breaker.close();
                     *state = State::Serving(active.clone());
                     self.serving.store(Some(active));
+                    Ok(())
+                } else {
+                    // It was unloaded meanwhile, and what was started goes.
+                    Err(Arc::new(CoreError::Retired { plugin: self.name().clone() }))
                 }
-                // Else it was unloaded meanwhile, and what was started goes.
-                Ok(())
             }
             Err(error) => {
                 let error = Arc::new(error);
-                self.put_down(error.clone(), |state| matches!(state, State::Starting(_)));
+                self.put_down(error.clone(), is_this);
                 Err(error)
             }
         };
@@ -245,6 +273,9 @@ impl<T: StoreData> Plugin<T> {
     }
 
     async fn try_start(self: &Arc<Self>, shelf: &Arc<Shelf<T>>) -> Result<Active<T>, CoreError> {
+        if shelf.is_closing() {
+            return Err(CoreError::Retired { plugin: self.name().clone() });
+        }
         for (needs, wanted) in &self.description.manifest.dependencies {
             let failed = |problem| CoreError::Dependency {
                 plugin: self.name().clone(),
@@ -254,7 +285,7 @@ impl<T: StoreData> Plugin<T> {
             };
             let dependency =
                 shelf.find(needs, wanted).ok_or_else(|| failed(DependencyProblem::Missing))?;
-            dependency.start().await.map_err(|_| failed(DependencyProblem::Failed))?;
+            dependency.start(Ask::Need).await.map_err(|_| failed(DependencyProblem::Failed))?;
         }
         // After the dependencies: who waits for another's start must not keep it from starting.
         // The semaphore is never closed.
@@ -272,21 +303,23 @@ impl<T: StoreData> Plugin<T> {
         if !in_state(&state) {
             return;
         }
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        // Only what it did itself brings it nearer to quarantine.
+        let blamed = u32::from(error.is_breakage());
+        let failures = self.failures.fetch_add(blamed, Ordering::Relaxed) + blamed;
         let next = if !error.may_pass() {
             State::Failed { error }
         } else if failures >= health.failures_max {
             tracing::warn!(plugin = %self.name(), failures, "a plugin keeps failing: quarantined");
-            State::Quarantined { until: now + jittered(health.quarantine), error }
+            State::Quarantined { until: later(now, jittered(health.quarantine)), error }
         } else {
-            let doubled = 1_u32 << (failures - 1).min(20);
+            let doubled = 1_u32 << failures.saturating_sub(1).min(20);
             let wait = health.backoff_min.saturating_mul(doubled).min(health.backoff_max);
-            State::Recovering { retry_at: now + jittered(wait), error }
+            State::Recovering { retry_at: later(now, jittered(wait)), error }
         };
         let old = self.leave(&mut state, next);
         drop(state);
         if let (Some(active), Ok(handle)) = (old, Handle::try_current()) {
-            let deadline = now + health.drain_max;
+            let deadline = later(now, health.drain_max);
             handle.spawn(async move { active.pool.retire(deadline).await });
         }
     }
@@ -304,32 +337,41 @@ impl<T: StoreData> Plugin<T> {
     /// Takes it out of service, lets calls under way end until `deadline`, and shuts its instances down.
     /// Returns the number of calls that were still under way then.
     pub(crate) async fn unload(&self, deadline: Instant) -> u32 {
-        let old = self.leave(&mut self.lock(), State::Unloaded);
-        match old {
-            Some(active) => active.pool.retire(deadline).await,
-            None => 0,
-        }
+        self.take_out(State::Unloaded, deadline).await
     }
 
     /// The same, for a revision in whose place another serves already.
     pub(crate) async fn retire(&self, deadline: Instant) -> u32 {
-        let old = self.leave(&mut self.lock(), State::Replaced);
+        self.take_out(State::Replaced, deadline).await
+    }
+
+    async fn take_out(&self, next: State<T>, deadline: Instant) -> u32 {
+        let old = self.leave(&mut self.lock(), next);
+        // Before the calls under way end: others go to whoever serves now.
+        self.tell();
         match old {
             Some(active) => active.pool.retire(deadline).await,
             None => 0,
         }
     }
 
-    /// Starts it if its time has come.
-    pub(crate) fn retry_if_due(self: &Arc<Self>, now: Instant) {
-        let due = match &*self.lock() {
-            State::Recovering { retry_at, .. } => *retry_at <= now,
-            State::Quarantined { until, .. } => *until <= now,
-            _ => false,
-        };
-        if due {
-            drop(self.start());
+    /// Starts it if it failed and its time has come.
+    pub(crate) fn retry_if_due(self: &Arc<Self>) {
+        let failed = matches!(*self.lock(), State::Recovering { .. } | State::Quarantined { .. });
+        if failed {
+            // Not yet due is no news.
+            let _ = self.begin(Ask::Retry);
         }
+    }
+
+    /// Forgets that it was unloaded. Returns whether it was.
+    pub(crate) fn revive(&self) -> bool {
+        let mut state = self.lock();
+        let was = matches!(*state, State::Unloaded);
+        if was {
+            *state = State::Registered;
+        }
+        was
     }
 
     pub(super) fn pause(&self, active: &Arc<Active<T>>) {
@@ -351,7 +393,13 @@ impl<T: StoreData> Plugin<T> {
     }
 }
 
+/// `wait` from `now`; for ever is a year.
+pub(crate) fn later(now: Instant, wait: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+    now + wait.min(YEAR)
+}
+
 /// `wait`, and up to a fifth more: what failed together is not to come back together.
 fn jittered(wait: Duration) -> Duration {
-    wait.saturating_add(wait.mul_f64(fastrand::f64() / 5.0))
+    wait.saturating_add((wait / 5).min(Duration::from_secs(3_600)).mul_f64(fastrand::f64()))
 }

@@ -14,6 +14,7 @@ use semver::Version;
 use tokio::time::Instant;
 
 use super::{Loaded, Refused, Registry, Shelf};
+use crate::plugin::Ask;
 use crate::{
     CoreError, Description, Node, Operation, Plugin, StoreData, Terms, discover, read_artifact,
     start_plan,
@@ -49,7 +50,7 @@ impl<T: StoreData> Registry<T> {
         let now = |plugin: &&Arc<Plugin<T>>| !lazy || plugin.offers(Operation::SupportedEvents);
         let starting: Vec<_> = registered.iter().filter(now).collect();
         if !starting.is_empty() {
-            let starts = starting.iter().map(|plugin| plugin.start());
+            let starts = starting.iter().map(|plugin| plugin.start(Ask::Need));
             for (plugin, result) in starting.iter().zip(join_all(starts).await) {
                 if let Err(error) = result {
                     refused.push(Refused { path: plugin.path().to_owned(), error });
@@ -114,7 +115,7 @@ impl<T: StoreData> Registry<T> {
         version: &Version,
         deadline: Instant,
     ) -> Result<Arc<Plugin<T>>, CoreError> {
-        let old = self.known(name, version)?;
+        let old = self.open(name, version)?;
         let candidate = {
             let (shelf, path) = (self.shelf.clone(), old.path().to_owned());
             blocking(move || shelf.candidate(path)).await?
@@ -127,15 +128,53 @@ impl<T: StoreData> Registry<T> {
                 says: description.name().to_string(),
             });
         }
+        self.check_place(&old, &description.manifest)?;
         let new = Plugin::new(description, path, terms, &self.shelf);
-        new.start().await.map_err(CoreError::Shared)?;
+        new.start(Ask::Need).await.map_err(CoreError::Shared)?;
         if let Err(error) = self.shelf.swap(&old, &new) {
             new.unload(deadline).await;
             return Err(error);
         }
         self.shelf.changed(name);
         old.retire(deadline).await;
+        if self.shelf.closing.load(Ordering::Acquire) {
+            new.unload(deadline).await;
+        }
         Ok(new)
+    }
+
+    /// Whether a plugin with this manifest could stand where `old` does: what it needs is there, without
+    /// a circle, and whoever needs the old one is served by the new one.
+    fn check_place(&self, old: &Arc<Plugin<T>>, new: &Manifest) -> Result<(), CoreError> {
+        let all = self.all();
+        let others: Vec<_> = all.iter().filter(|plugin| !Arc::ptr_eq(plugin, old)).collect();
+        let plan = |manifest: &Manifest| {
+            let others = others.iter().map(|plugin| Node::of(&plugin.description().manifest));
+            let nodes: Vec<Node<'_>> = [Node::of(manifest)].into_iter().chain(others).collect();
+            start_plan(&nodes).refused
+        };
+        let before = plan(&old.description().manifest);
+        let mut after = plan(new);
+        // Of a circle, one says so; the others only that what they need has failed.
+        after.sort_by_key(|(at, error)| (!matches!(error, CoreError::DependencyCycle { .. }), *at));
+        let mut orphans = Vec::new();
+        for (at, error) in after {
+            if matches!(error, CoreError::DependencyCycle { .. }) {
+                return Err(error);
+            }
+            match at.checked_sub(1) {
+                None => return Err(error),
+                Some(other) if before.iter().all(|(was, _)| *was != at) => {
+                    let other = others[other];
+                    orphans.push(format!("`{}` {}", other.name(), other.version()));
+                }
+                Some(_) => {}
+            }
+        }
+        match orphans.is_empty() {
+            true => Ok(()),
+            false => Err(CoreError::StillNeeded { plugin: old.name().clone(), by: orphans }),
+        }
     }
 
     /// Takes a plugin out of service, as [`Registry::unload`] does, and forgets it.
@@ -176,15 +215,24 @@ impl<T: StoreData> Shelf<T> {
                 let description = artifact.description;
                 let identity = (description.name().clone(), description.version().clone());
                 if let Some(first) = first_of.get(&identity) {
+                    // The very plugin that is there.
+                    if *first == path
+                        && self.all().iter().any(|there| {
+                            there.path() == path
+                                && there.description().info.digest == description.info.digest
+                        })
+                    {
+                        return Ok(None);
+                    }
                     let (plugin, version) = identity;
                     return Err(CoreError::Duplicate { plugin, version, first: first.clone() });
                 }
                 let terms = self.embedder.terms(&description).map_err(CoreError::Denied)?;
                 first_of.insert(identity, path.clone());
-                Ok(Candidate { path, description, terms })
+                Ok(Some(Candidate { path: path.clone(), description, terms }))
             });
             match decided {
-                Ok(candidate) => candidates.push(candidate),
+                Ok(candidate) => candidates.extend(candidate),
                 Err(error) => refused.push(Refused { path: found.path, error: Arc::new(error) }),
             }
         }

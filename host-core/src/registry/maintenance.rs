@@ -10,10 +10,13 @@ use futures::{StreamExt, stream};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Shelf;
-use crate::{Plugin, StoreData};
+use crate::{Plugin, StoreData, plugin::later};
 
 /// How often it is looked whether there is something to do.
 const ROUND: Duration = Duration::from_millis(500);
+
+/// Longest time between two checks.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Plugins that are asked how they are at one time.
 const CHECKS_MAX: usize = 4;
@@ -55,7 +58,7 @@ impl Due {
         plugins.retain(|plugin| {
             let key = Arc::as_ptr(plugin).addr();
             // A tenth to either side: not all at once.
-            let again = || now + interval.mul_f64(0.9 + fastrand::f64() / 5.0);
+            let again = || later(now, interval.min(DAY).mul_f64(0.9 + fastrand::f64() / 5.0));
             let at = self.0.get(&key).copied().unwrap_or_else(again);
             let is_due = at <= now;
             next.insert(key, if is_due { again() } else { at });

@@ -277,7 +277,7 @@ async fn a_cache_in_a_place_that_is_no_directory_is_a_mistake_to_be_told() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_directory_that_others_may_enter_is_closed_and_a_key_they_may_have_read_replaced() {
+async fn a_directory_that_others_may_write_is_refused_and_a_key_they_may_have_read_replaced() {
     use std::os::unix::fs::PermissionsExt;
     let (dir, _) = filled().await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -285,12 +285,21 @@ async fn a_directory_that_others_may_enter_is_closed_and_a_key_they_may_have_rea
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     let key = dir.path().join("key");
-    assert_eq!((mode(dir.path()), mode(&key)), (0o700, 0o600));
+    assert_eq!(mode(&key), 0o600);
     let known = fs::read(&key).unwrap();
 
+    // A directory of the operator's own is left as it is.
     set(dir.path(), 0o755);
     prepare(&host(dir.path()), &echo()).await;
-    assert_eq!((mode(dir.path()), fs::read(&key).unwrap()), (0o700, known.clone()));
+    assert_eq!((mode(dir.path()), fs::read(&key).unwrap()), (0o755, known.clone()));
+    set(dir.path(), 0o1777);
+    let mut settings = CodeSettings::default();
+    settings.cache = Some(CacheSettings::new(dir.path()));
+    let Err(error) = Runtime::<Data>::builder(small()).code(settings).build() else {
+        panic!("a directory that anyone may write to was taken");
+    };
+    assert_eq!(error.code(), "core/unreadable");
+    set(dir.path(), 0o700);
 
     set(&key, 0o644);
     is_rejected(dir.path(), "what was written with the key before").await;

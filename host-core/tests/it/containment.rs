@@ -286,6 +286,8 @@ async fn a_trap_leaves_a_core_dump_where_an_operator_wants_it() {
     for _ in 0..20 {
         let mut instance = prepared.start(Data::new(), &[], &budget()).await.unwrap();
         assert!(instance.process(&mut text("x"), &budget()).await.is_err());
+        // One is written at a time; in a storm, some are left out.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let dumps = || std::fs::read_dir(directory.path().join("dumps")).unwrap().count();
     // Written in the background, and no more than 16 are kept.
@@ -297,7 +299,7 @@ async fn a_trap_leaves_a_core_dump_where_an_operator_wants_it() {
     .await
     .unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!((16..=17).contains(&dumps()), "{}", dumps());
+    assert_eq!(dumps(), 16);
     let first = std::fs::read_dir(directory.path().join("dumps")).unwrap().next().unwrap().unwrap();
     assert!(std::fs::read(first.path()).unwrap().starts_with(b"\0asm"), "a dump is a module");
 }

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod attack_a;
 mod calls;
 mod code;
 mod containment;

@@ -141,6 +141,11 @@ async fn versions_of_one_name_stand_side_by_side_and_twins_do_not() {
     assert!(shelf.load().await.refused.is_empty());
     assert_eq!(shelf.ask("a 1.0.0", "?").await.unwrap(), "one");
     assert_eq!(shelf.ask("a 2.0.0", "?").await.unwrap(), "two");
+    let again = shelf.load().await;
+    assert!(again.registered.is_empty() && again.refused.is_empty(), "they are there");
+    let twin = shelf.put("twin 1.0.0", "", &says("three"));
+    let manifest = fs::read_to_string(twin.join("plugin.toml")).unwrap();
+    fs::write(twin.join("plugin.toml"), manifest.replace("\"twin\"", "\"a\"")).unwrap();
     let twins = shelf.load().await;
     assert!(twins.registered.is_empty());
     assert_eq!(twins.refused[0].error.code(), "core/duplicate-plugin");
@@ -328,6 +333,87 @@ async fn callers_get_what_the_operator_chose_when_a_plugin_is_out_of_order() {
 }
 
 #[tokio::test]
+async fn waiting_in_the_queue_blames_neither_plugin_nor_input() {
+    let shelf = Shelf::with(
+        |_| {},
+        |terms| {
+            terms.timeout = Duration::from_millis(300);
+            terms.cpu_time = Duration::from_millis(200);
+            terms.pool.instances_max = 1;
+        },
+    );
+    // Works for about 10 ticks, whatever it is given.
+    let slow = guests::v1(
+        "(local $n i64) (loop $l (local.set $n (i64.add (local.get $n) (i64.const 1)))
+            (br_if $l (i64.lt_u (local.get $n) (i64.const 100000000))))
+         (call $echo (local.get $ptr) (local.get $len))",
+        "",
+    );
+    shelf.put("a 1.0.0", "", &slow);
+    shelf.load().await;
+    for _ in 0..4 {
+        let calls = (0..8).map(|_| shelf.ask("a 1.0.0", "same"));
+        for answer in futures::future::join_all(calls).await {
+            let code = answer.err().map(|error| error.code());
+            assert!(matches!(code, None | Some("core/overloaded" | "core/deadline")), "{code:?}");
+        }
+    }
+    assert_eq!(shelf.ask("a 1.0.0", "same").await.unwrap(), "same");
+}
+
+#[tokio::test]
+async fn a_reload_may_not_close_a_circle_nor_orphan_anyone() {
+    let shelf = Shelf::new();
+    shelf.put("a 1.0.0", "", &guests::echo());
+    shelf.put("b 1.0.0", "[dependencies]\na = \"^1\"\n", &guests::echo());
+    shelf.load().await;
+    let (name, version) = named("a 1.0.0");
+    for (needs, code) in [
+        ("a", "core/dependency-cycle"),
+        ("b", "core/dependency-cycle"),
+        ("nobody", "core/dependency-missing"),
+    ] {
+        let manifest = format!("[dependencies]\n{needs} = \"^1\"\n");
+        shelf.put("a 1.0.0", &manifest, &guests::echo());
+        let error = shelf.registry.reload(&name, &version, soon()).await.map(drop).unwrap_err();
+        assert_eq!(error.code(), code, "{needs}");
+    }
+    let folder = shelf.put("a 1.0.0", "", &guests::echo());
+    let manifest = fs::read_to_string(folder.join("plugin.toml")).unwrap();
+    fs::write(folder.join("plugin.toml"), manifest.replace("1.0.0", "2.0.0")).unwrap();
+    let error = shelf.registry.reload(&name, &version, soon()).await.map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "`a` is needed by `b` 1.0.0");
+    assert_eq!(shelf.ask("a 1.0.0", "x").await.unwrap(), "x");
+}
+
+#[tokio::test]
+async fn after_a_shutdown_nothing_starts() {
+    let shelf = Shelf::new();
+    shelf.put("a 1.0.0", "", &guests::echo());
+    shelf.load().await;
+    assert_eq!(shelf.registry.shutdown(soon()).await, 0);
+    let (name, version) = named("a 1.0.0");
+    assert!(shelf.registry.start(&name, &version).await.is_err());
+    assert!(shelf.registry.reload(&name, &version, soon()).await.is_err());
+    assert_eq!(shelf.get("a 1.0.0").state(), PluginState::Unloaded);
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_start_has_a_deadline() {
+    let shelf = Shelf::with(
+        |settings| settings.lazy = true,
+        |terms| {
+            terms.timeout = Duration::from_millis(100);
+            terms.cpu_time = Duration::from_secs(10);
+        },
+    );
+    shelf.put("a 1.0.0", "", &guests::v1("unreachable", "(func $s (loop $l (br $l))) (start $s)"));
+    shelf.load().await;
+    let error = shelf.ask("a 1.0.0", "x").await.unwrap_err();
+    assert_eq!(error.code(), "core/deadline");
+}
+
+#[tokio::test]
 async fn a_cancelled_call_leaves_nothing_behind() {
     let shelf = Shelf::with(
         |_| {},
@@ -411,7 +497,9 @@ async fn what_one_plugin_imports_another_exports_whatever_the_interface() {
     };
     assert_eq!(ask("double(21)").await.unwrap(), "42");
     // A trap on the other side ends both calls, and neither plugin.
-    assert_eq!(ask("unlucky()").await.unwrap_err().code(), "core/host-call");
+    let error = ask("unlucky()").await.unwrap_err();
+    assert_eq!(error.code(), "core/peer-failed");
+    assert!(!error.is_breakage(), "it is not this one that broke");
     assert_eq!(ask("double(4)").await.unwrap(), "8");
     assert_eq!(shelf.get("math 1.0.0").metrics().errors, [("core/trap-unreachable", 1)]);
 }

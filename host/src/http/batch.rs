@@ -1,6 +1,6 @@
 //! `POST /v1/plugins/NAME/batch`: many inputs in one request, answered line by line.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, fmt, pin::pin};
 
 use axum::{
     body::Body,
@@ -13,7 +13,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use host_core::{Batch, BatchItem, Operation, ProcessCall, ProcessReply};
 use plugin_contract::Explain;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, SeqAccess, Visitor},
+};
+use tokio::sync::mpsc;
 
 use super::{
     App, Problem, body,
@@ -25,12 +29,17 @@ use crate::HostError;
 /// Most inputs in one request.
 const ITEMS_MAX: usize = 1_000;
 
-/// Most calls of one request under way at one time; a plugin may have fewer instances.
-const CONCURRENCY_MAX: usize = 64;
+/// Most options of one input.
+const OPTIONS_MAX: usize = 64;
+
+/// Most calls of one request under way at one time, or answered and not yet sent; a plugin may have fewer
+/// instances.
+const CONCURRENCY_MAX: usize = 16;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Incoming {
+    #[serde(deserialize_with = "items")]
     items: Vec<IncomingItem>,
     #[serde(default)]
     concurrency: Option<usize>,
@@ -45,8 +54,56 @@ struct IncomingItem {
     input: Content,
     #[serde(default)]
     content_type: Option<String>,
-    #[serde(default)]
-    options: std::collections::BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "options")]
+    options: Vec<(String, String)>,
+}
+
+/// Stops reading at the first item too many: it is not to be counted after it has taken memory.
+fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IncomingItem>, D::Error> {
+    struct Items;
+    impl<'de> Visitor<'de> for Items {
+        type Value = Vec<IncomingItem>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {ITEMS_MAX} items")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = seq.next_element()? {
+                if items.len() == ITEMS_MAX {
+                    return Err(de::Error::invalid_length(ITEMS_MAX + 1, &self));
+                }
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+    deserializer.deserialize_seq(Items)
+}
+
+/// The same for the options of one item.
+fn options<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+    struct Options;
+    impl<'de> Visitor<'de> for Options {
+        type Value = Vec<(String, String)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {OPTIONS_MAX} options, names and values as strings")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut options = Vec::new();
+            while let Some(option) = map.next_entry()? {
+                if options.len() == OPTIONS_MAX {
+                    return Err(de::Error::invalid_length(OPTIONS_MAX + 1, &self));
+                }
+                options.push(option);
+            }
+            Ok(options)
+        }
+    }
+    deserializer.deserialize_map(Options)
 }
 
 /// Bytes as JSON can hold them.
@@ -100,52 +157,70 @@ pub(super) async fn batch(
         return Err(error.into());
     }
     let (bytes, share) = body::collect(&app, body).await?;
-    let incoming = read(&bytes)?;
-    drop(bytes);
+    // Millions of bytes of JSON take a while.
+    let parsed = tokio::task::spawn_blocking(move || read(&bytes));
+    let internal = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "http/internal");
+    let incoming = parsed.await.map_err(internal)?.map_err(|problem| invalid(&problem))?;
     let batch = Batch {
         concurrency: incoming.concurrency.unwrap_or(4).clamp(1, CONCURRENCY_MAX),
         ordered: incoming.ordered,
     };
     let (request_id, user_id) = (request::current(), request::user_id(&headers));
-    let calls = incoming.items.into_iter().map(move |item| {
-        let mut call = call(item)?;
-        call.request_id = request_id.clone();
-        call.user_id = user_id.clone();
-        Ok(call)
+    let calls = incoming.calls.into_iter().map(|call| ProcessCall {
+        request_id: request_id.clone(),
+        user_id: user_id.clone(),
+        ..call
     });
-    // A client that goes away drops the stream, and with it all that is left to do.
-    let (items, _control) = app.host.batch(&plugin, calls.collect::<Result<_, Problem>>()?, batch);
-    let lines = items.map(move |item| {
+    let (items, _control) = app.host.batch(&plugin, calls.collect(), batch);
+    let (lines, sent) = mpsc::channel(1);
+    let patience = app.settings.body_timeout;
+    tokio::spawn(async move {
         // The inputs' share of the memory is held until the last is answered.
-        let _ = &share;
-        Ok::<_, Infallible>(line(item))
+        let _share = share;
+        let mut items = pin!(items);
+        while let Some(item) = items.next().await {
+            // A client that has gone away, or does not read, is given up, with all that is left to do.
+            let sending = tokio::time::timeout(patience, lines.send(line(item)));
+            if !matches!(sending.await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    });
+    let lines = futures::stream::unfold(sent, async |mut sent| {
+        let line = sent.recv().await?;
+        Some((Ok::<_, Infallible>(line), sent))
     });
     let media_type = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(lines)).into_response())
+}
+
+/// A batch, understood.
+struct Parsed {
+    calls: Vec<ProcessCall>,
+    concurrency: Option<usize>,
+    ordered: bool,
 }
 
 fn invalid(problem: &dyn std::fmt::Display) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "http/invalid-json").detailed(problem)
 }
 
-fn read(bytes: &[u8]) -> Result<Incoming, Problem> {
-    let incoming: Incoming = serde_json::from_slice(bytes).map_err(|error| invalid(&error))?;
-    if incoming.items.len() > ITEMS_MAX {
-        return Err(invalid(&format_args!("at most {ITEMS_MAX} items")));
-    }
-    Ok(incoming)
+fn read(bytes: &[u8]) -> Result<Parsed, String> {
+    let incoming: Incoming = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let calls = incoming.items.into_iter().map(call).collect::<Result<_, _>>()?;
+    Ok(Parsed { calls, concurrency: incoming.concurrency, ordered: incoming.ordered })
 }
 
-fn call(item: IncomingItem) -> Result<ProcessCall, Problem> {
+fn call(item: IncomingItem) -> Result<ProcessCall, String> {
     let (input, default) = match item.input {
         Content::Text(text) => (text.into_bytes(), "text/plain"),
         Content::Base64(text) => {
-            let bytes = BASE64_STANDARD.decode(text).map_err(|error| invalid(&error))?;
+            let bytes = BASE64_STANDARD.decode(text).map_err(|error| error.to_string())?;
             (bytes, "application/octet-stream")
         }
     };
     let mut call = ProcessCall::new(input, item.content_type.as_deref().unwrap_or(default));
-    call.options = item.options.into_iter().collect();
+    call.options = item.options;
     Ok(call)
 }
 

@@ -64,7 +64,16 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Reads a whole body.
 pub(super) async fn collect(app: &App, body: Body) -> Result<(Vec<u8>, Share), Problem> {
-    let bytes_max = app.settings.body_bytes_max;
+    collect_within(app, body, app.settings.body_bytes_max).await
+}
+
+/// Reads a whole body of at most `bytes_max` bytes.
+pub(super) async fn collect_within(
+    app: &App,
+    body: Body,
+    bytes_max: usize,
+) -> Result<(Vec<u8>, Share), Problem> {
+    let bytes_max = bytes_max.min(app.settings.body_bytes_max);
     let too_large = || {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "http/body-too-large")
             .detailed(&format_args!("{bytes_max} bytes"))

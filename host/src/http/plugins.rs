@@ -63,6 +63,9 @@ pub(super) struct ResultDocument {
     result: Option<serde_json::Value>,
 }
 
+/// Longest call by name, in bytes. As JSON values, a hundred times as much.
+const CALL_BYTES_MAX: usize = 1 << 20;
+
 /// Calls an exported function by its name.
 pub(super) async fn call_function(
     State(app): State<App>,
@@ -75,7 +78,7 @@ pub(super) async fn call_function(
         body::discard(&app, body).await;
         return Err(error.into());
     }
-    let (bytes, _share) = body::collect(&app, body).await?;
+    let (bytes, _share) = body::collect_within(&app, body, CALL_BYTES_MAX).await?;
     let call = serde_json::from_slice(&bytes).map_err(|error| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "http/invalid-json").detailed(&error)
     })?;

@@ -93,7 +93,14 @@ impl From<HostError> for Problem {
         if status.is_server_error() {
             // The causes may speak of the host's insides: they stay in its log.
             let causes = crate::inspect::chain(&error);
-            tracing::warn!(code = error.code(), "{}", causes.replace('\n', " "));
+            let causes = causes.replace('\n', " ");
+            match status {
+                // Told to each caller of a plugin out of order: that it is was logged when it began.
+                StatusCode::SERVICE_UNAVAILABLE => {
+                    tracing::debug!(code = error.code(), "{causes}");
+                }
+                _ => tracing::warn!(code = error.code(), "{causes}"),
+            }
         }
         let problem = Self::made(status, error.code(), error.public_message(), error.remedy());
         Self { retry_after: error.retry_after(), ..problem }
@@ -121,6 +128,7 @@ fn core_status(error: &CoreError) -> StatusCode {
         | CoreError::NotCallable { .. }
         | CoreError::PoisonInput { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         CoreError::StillNeeded { .. } => StatusCode::CONFLICT,
+        CoreError::Peer { source, .. } => core_status(source),
         CoreError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
         CoreError::HostExhausted { .. }
         | CoreError::Dependency { .. }
@@ -129,6 +137,7 @@ fn core_status(error: &CoreError) -> StatusCode {
         | CoreError::Recovering { .. }
         | CoreError::Quarantined { .. }
         | CoreError::CircuitOpen { .. }
+        | CoreError::CompilerBusy { .. }
         | CoreError::Retired { .. } => StatusCode::SERVICE_UNAVAILABLE,
         CoreError::Deadline { .. } | CoreError::CpuTime { .. } => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

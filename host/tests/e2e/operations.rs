@@ -138,6 +138,9 @@ fn what_callers_get_from_a_plugin_out_of_order_is_the_operators_choice() {
     assert_eq!(how, "passed-through; core/trap-unreachable");
     assert_eq!(answer.text().unwrap(), "as it was");
     assert_eq!(host.process("misbehaving", &[("do", "error")], "").0, 422, "a refusal stays one");
+    // Also after a deadline, when the guest still had it.
+    let late = host.process("misbehaving", &[("do", "sleep"), ("ms", "60000")], "as it was");
+    assert_eq!(late, (200, "as it was".to_owned()));
 }
 
 #[test]
@@ -186,6 +189,29 @@ fn a_batch_reports_each_item_in_order_if_that_is_wanted() {
         (answer.status().as_u16(), answer.text().unwrap())
     };
     assert_eq!((status, code(&body).as_str()), (422, "http/invalid-json"));
+}
+
+#[test]
+fn a_batch_whose_client_does_not_read_keeps_no_instance_busy() {
+    let host = Host::serve(&built("test-plugins"));
+    let items: Vec<Value> = (0..40)
+        .map(|_| json!({ "text": "", "options": { "do": "huge-output", "bytes": "4000000" } }))
+        .collect();
+    let body = json!({ "items": items, "concurrency": 16 });
+    // The head of the answer has come, and nobody reads on.
+    let unread = host.post("/v1/plugins/misbehaving/batch").json(&body).send().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..5 {
+        assert_eq!(host.process("misbehaving", &[("do", "ok")], "").0, 200);
+    }
+    drop(unread);
+    let too_many: Vec<Value> = (0..1_001).map(|_| json!({ "text": "" })).collect();
+    let body = json!({ "items": too_many });
+    let answer = host.post("/v1/plugins/misbehaving/batch").json(&body).send().unwrap();
+    assert_eq!(answer.status().as_u16(), 422);
+    let body = json!({ "function": "f", "args": ["x".repeat(2 << 20)] });
+    let answer = host.post("/v1/plugins/misbehaving/call").json(&body).send().unwrap();
+    assert_eq!(answer.status().as_u16(), 413);
 }
 
 #[test]
