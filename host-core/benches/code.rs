@@ -83,7 +83,10 @@ fn main() {
                     let taken = start.elapsed();
                     // Those that import what only a whole host offers cannot be linked here.
                     let linked = prepared.map(drop).map_err(|error| error.code());
-                    assert!(linked.is_ok() || linked == Err("core/contract-mismatch"), "{linked:?}");
+                    assert!(
+                        linked.is_ok() || linked == Err("core/contract-mismatch"),
+                        "{linked:?}"
+                    );
                     taken
                 })
                 .collect();

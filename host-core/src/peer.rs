@@ -8,8 +8,9 @@ use semver::VersionReq;
 use wasmtime::component::Val;
 
 use crate::{
-    Caller, CoreError, DependencyProblem, Description, ForeignInterface, Imports, Metadata, Plugin,
-    PluginApi, PluginStatus, ProcessCall, ProcessReply, StoreData, registry::Shelf,
+    Caller, CoreError, DependencyProblem, Description, ForeignInterface, Imports, Metadata,
+    Operation, Plugin, PluginApi, PluginStatus, ProcessCall, ProcessReply, StoreData,
+    registry::Shelf,
 };
 
 /// Satisfies an import of `outer` with a plugin it depends on: whichever version serves at the time of
@@ -43,43 +44,38 @@ impl<T: StoreData> Peer<T> {
                 None if is_api => Self::of(shelf, plugin, wanted, true)?,
                 found => found,
             };
-            let Some((peer, export)) = found else { continue };
+            let Some(peer) = found else { continue };
             if is_api {
                 imports.plugin_api = Some(Arc::new(peer));
             } else {
-                let foreign: Arc<dyn ForeignInterface> = Arc::new(Foreign { peer, export });
+                let wanted = wanted.clone();
+                let foreign: Arc<dyn ForeignInterface> = Arc::new(Foreign { peer, wanted });
                 imports.interfaces.push((import.name.clone(), foreign));
             }
         }
         Ok(imports)
     }
 
-    /// The one dependency that exports `wanted`, or is `any`, and how it names that.
+    /// The one dependency that exports `wanted`, or is `any`.
     fn of(
         shelf: &Arc<Shelf<T>>,
         plugin: &Description,
         wanted: &InterfaceName,
         any: bool,
-    ) -> Result<Option<(Self, String)>, CoreError> {
+    ) -> Result<Option<Self>, CoreError> {
         let mut found = None;
         for (needs, versions) in &plugin.manifest.dependencies {
             let Some(dependency) = shelf.find(needs, versions) else { continue };
-            let serves = |export: &&Extern| {
-                export.interface.as_ref().is_some_and(|export| export.serves(wanted))
-            };
-            let export = dependency.description().info.exports.iter().find(serves);
-            let export = match export {
-                Some(export) => export.name.clone(),
-                None if any => String::new(),
-                None => continue,
-            };
+            if !any && export(dependency.description(), wanted).is_none() {
+                continue;
+            }
             let peer = Self {
                 shelf: Arc::downgrade(shelf),
                 outer: plugin.name().clone(),
                 needs: needs.clone(),
                 wanted: versions.clone(),
             };
-            if found.replace((peer, export)).is_some() {
+            if found.replace(peer).is_some() {
                 return Err(CoreError::ContractMismatch {
                     plugin: plugin.name().clone(),
                     problem: format!(
@@ -107,7 +103,13 @@ impl<T: StoreData> Peer<T> {
 #[async_trait]
 impl<T: StoreData> PluginApi for Peer<T> {
     async fn process(&self, mut call: ProcessCall) -> Result<ProcessReply, CoreError> {
-        self.find()?.process(&mut call).await
+        loop {
+            match self.find()?.process(&mut call).await {
+                // Replaced between the two steps: whoever took its place answers.
+                Err(CoreError::Retired { .. }) => tokio::task::yield_now().await,
+                answer => return answer,
+            }
+        }
     }
 
     fn metadata(&self) -> Metadata {
@@ -125,11 +127,17 @@ impl<T: StoreData> PluginApi for Peer<T> {
     }
 }
 
-/// One interface of a dependency.
+/// How a plugin names what it exports of the interface `wanted`, if it does.
+fn export<'a>(plugin: &'a Description, wanted: &InterfaceName) -> Option<&'a str> {
+    let serves =
+        |export: &&Extern| export.interface.as_ref().is_some_and(|export| export.serves(wanted));
+    plugin.info.exports.iter().find(serves).map(|export| export.name.as_str())
+}
+
+/// One interface of a dependency, whichever version of it serves.
 struct Foreign<T: 'static> {
     peer: Peer<T>,
-    /// As the dependency names it.
-    export: String,
+    wanted: InterfaceName,
 }
 
 #[async_trait]
@@ -140,6 +148,18 @@ impl<T: StoreData> ForeignInterface for Foreign<T> {
         function: &str,
         args: &[Val],
     ) -> Result<Vec<Val>, CoreError> {
-        self.peer.find()?.call_values(caller, (&self.export, function), args).await
+        loop {
+            let plugin = self.peer.find()?;
+            let Some(interface) = export(plugin.description(), &self.wanted) else {
+                return Err(CoreError::NotOffered {
+                    plugin: plugin.name().clone(),
+                    operation: Operation::Call,
+                });
+            };
+            match plugin.call_values(caller, (interface, function), args).await {
+                Err(CoreError::Retired { .. }) => tokio::task::yield_now().await,
+                answer => return answer,
+            }
+        }
     }
 }

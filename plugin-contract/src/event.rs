@@ -41,9 +41,14 @@ mod tests {
             ("log.*", "log", false),
             ("log.*", "logs.line", false),
         ] {
-            assert_eq!(subscription_covers(wanted, event_type), covered, "{wanted} for {event_type}");
+            assert_eq!(
+                subscription_covers(wanted, event_type),
+                covered,
+                "{wanted} for {event_type}"
+            );
         }
-        for (text, good) in [("a", true), ("a.*", true), ("*", false), ("A", false), ("a*", false)] {
+        for (text, good) in [("a", true), ("a.*", true), ("*", false), ("A", false), ("a*", false)]
+        {
             assert_eq!(is_subscription(text), good, "{text}");
         }
     }

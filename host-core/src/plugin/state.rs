@@ -249,6 +249,7 @@ impl<T: StoreData> Plugin<T> {
                     self.breaker.close();
                     *state = State::Serving(active.clone());
                     self.serving.store(Some(active));
+                    tracing::info!(plugin = %self.name(), version = %self.version(), "a plugin serves");
                     Ok(())
                 } else {
                     // It was unloaded meanwhile, and what was started goes.
@@ -337,6 +338,7 @@ impl<T: StoreData> Plugin<T> {
     /// Takes it out of service, lets calls under way end until `deadline`, and shuts its instances down.
     /// Returns the number of calls that were still under way then.
     pub(crate) async fn unload(&self, deadline: Instant) -> u32 {
+        tracing::info!(plugin = %self.name(), version = %self.version(), "a plugin is unloaded");
         self.take_out(State::Unloaded, deadline).await
     }
 

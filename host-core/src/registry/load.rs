@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::{Loaded, Refused, Registry, Shelf};
 use crate::plugin::Ask;
 use crate::{
-    CoreError, Description, Node, Operation, Plugin, StoreData, Terms, discover, read_artifact,
-    start_plan,
+    CoreError, Description, Node, Operation, Plugin, PluginState, StoreData, Terms, discover,
+    read_artifact, start_plan,
 };
 
 /// Something on its way to the shelf.
@@ -116,6 +116,7 @@ impl<T: StoreData> Registry<T> {
         deadline: Instant,
     ) -> Result<Arc<Plugin<T>>, CoreError> {
         let old = self.open(name, version)?;
+        let was = old.state();
         let candidate = {
             let (shelf, path) = (self.shelf.clone(), old.path().to_owned());
             blocking(move || shelf.candidate(path)).await?
@@ -131,11 +132,18 @@ impl<T: StoreData> Registry<T> {
         self.check_place(&old, &description.manifest)?;
         let new = Plugin::new(description, path, terms, &self.shelf);
         new.start(Ask::Need).await.map_err(CoreError::Shared)?;
-        if let Err(error) = self.shelf.swap(&old, &new) {
+        let unloaded = was != PluginState::Unloaded && old.state() == PluginState::Unloaded;
+        let swapped = match unloaded {
+            // Meanwhile, by an operator: that holds.
+            true => Err(CoreError::NotLoaded { plugin: name.clone() }),
+            false => self.shelf.swap(&old, &new),
+        };
+        if let Err(error) = swapped {
             new.unload(deadline).await;
             return Err(error);
         }
         self.shelf.changed(name);
+        tracing::info!(plugin = %name, version = %new.version(), "a plugin was reloaded");
         old.retire(deadline).await;
         if self.shelf.closing.load(Ordering::Acquire) {
             new.unload(deadline).await;

@@ -20,8 +20,8 @@ use host::{
 pub(crate) struct Serve {
     #[command(flatten)]
     plugins: PluginArgs,
-    /// Where to listen. Port 0 takes a free one. There is no protection but the address: think twice
-    /// before you leave loopback.
+    /// Where to listen. Port 0 takes a free one. Calls need no token, so nothing but the address keeps
+    /// strangers from making them: think twice before you leave loopback.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7420", env = "PLUGIN_HOST_LISTEN")]
     listen: SocketAddr,
     /// Where the host keeps what must outlive it. One host at a time.
@@ -62,12 +62,13 @@ fn read_token(path: &Path) -> Result<String, CliError> {
 
 impl Serve {
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
-        let host = self.plugins.builder(Some(&self.data_dir))?.lazy(self.lazy).build().await?;
         let mut settings = HttpSettings::default();
         settings.body_bytes_max = usize::try_from(self.body_limit).unwrap_or(usize::MAX);
         settings.body_timeout = self.body_timeout;
         settings.drain_timeout = self.drain_timeout;
         settings.admin_token = self.admin_token_file.as_deref().map(read_token).transpose()?;
+        // After all that may be wrong with the command line: this is what takes long.
+        let host = self.plugins.builder(Some(&self.data_dir))?.lazy(self.lazy).build().await?;
         let list = ListDocument::of(&host, Detail::Full);
         let server = Server::bind(host, settings, self.listen).await?;
         announce(&list, server.address(), json);
