@@ -442,13 +442,16 @@ async fn other_bytes_than_were_admitted_are_refused_to_the_one_who_brought_them(
     let (good, mut changed) = (echo(), echo());
     changed.bytes = numbered(1).bytes;
     assert_eq!(refusal(&host, &changed).await.code(), "core/changed-on-disk");
-    // Both ask for the same, and wait for one compile.
+    // Both ask for the same.
     let imports = Imports::none();
     let (changed, good) =
         tokio::join!(host.prepare(&changed, &imports), host.prepare(&good, &imports));
     assert_eq!(changed.map(drop).unwrap_err().code(), "core/changed-on-disk");
     answers(&good.unwrap(), "hello").await;
-    check(&host, |m| (m.misses, m.joined, m.compiled) = (3, 1, 1));
+    let metrics = host.code_metrics();
+    assert_eq!((metrics.misses, metrics.compiled), (3, 1), "{metrics:?}");
+    // Reading the wrong bytes can be over before the other asks.
+    assert!(metrics.joined <= 1, "{metrics:?}");
 }
 
 async fn refusal(host: &Runtime<Data>, artifact: &Artifact) -> CoreError {
