@@ -10,13 +10,14 @@ use futures::{
 ///
 /// ```
 /// # use futures::StreamExt;
-/// # futures::executor::block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
 /// let batch = host_core::Batch { concurrency: 2, ordered: true };
 /// let (items, control) = batch.run(["a", "b", "c"], |word| async move { word.to_uppercase() });
 /// control.cancel(1);
 /// let outcomes: Vec<_> = items.map(|item| item.outcome).collect().await;
 /// assert_eq!(outcomes, [Some("A".to_owned()), None, Some("C".to_owned())]);
-/// # });
+/// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
