@@ -147,7 +147,9 @@ impl<T: StoreData> Plugin<T> {
 
     /// Whether it wants events of this type.
     pub fn wants(&self, event_type: &str) -> bool {
-        self.serving.load().as_ref().is_some_and(|active| {
+        // Of a plugin that has paused, too: that it was not handed an event is to be told.
+        let active = self.serving.load_full().or_else(|| self.active());
+        active.is_some_and(|active| {
             let mut wanted = active.subscriptions.iter();
             wanted.any(|wanted| plugin_contract::subscription_covers(wanted, event_type))
         })

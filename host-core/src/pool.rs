@@ -125,6 +125,13 @@ impl<T: StoreData> Pool<T> {
         Some(Lease { worker, permit, pool: self.clone(), waited: false })
     }
 
+    /// A new instance, in the place of one that was just taken out.
+    pub(crate) async fn lease_new(&self, budget: &CallBudget) -> Result<Lease<T>, CoreError> {
+        let permit = self.queue(budget).await?;
+        let worker = Some(self.start(budget).await?);
+        Ok(Lease { worker, permit: Some(permit), pool: self.clone(), waited: true })
+    }
+
     async fn queue(&self, budget: &CallBudget) -> Result<OwnedSemaphorePermit, CoreError> {
         let plugin = || self.inner.prepared.plugin().clone();
         let overloaded = || CoreError::Overloaded {

@@ -95,7 +95,7 @@ impl<T: StoreData> Plugin<T> {
             return Ok(None);
         }
         let budget: CallBudget = budget();
-        let mut fresh = active.pool.lease(&budget).await?;
+        let mut fresh = active.pool.lease_new(&budget).await?;
         let status = fresh.status(&budget).await?;
         if broken(status) {
             fresh.spend();
