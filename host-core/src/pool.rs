@@ -239,14 +239,20 @@ impl<T: StoreData> Inner<T> {
         }
     }
 
-    /// Drops half of the idle instances, at once and without their leave. Returns how many.
-    fn make_room(&self) -> usize {
-        let mut idle = self.idle();
-        let count = idle.len().div_ceil(2);
-        let out: Vec<_> = idle.drain(..count).collect();
-        drop(idle);
-        self.retired.fetch_add(count as u64, Ordering::Relaxed);
-        out.len()
+    /// Since when the instance that was idle for longest has been.
+    fn idle_since(&self) -> Option<Instant> {
+        self.idle().first().map(|idle| idle.since)
+    }
+
+    /// Drops that instance, at once and without its leave. Returns whether there was one.
+    fn drop_oldest(&self) -> bool {
+        let oldest = {
+            let mut idle = self.idle();
+            (!idle.is_empty()).then(|| idle.remove(0))
+        };
+        let there_was = oldest.is_some();
+        self.retired.fetch_add(u64::from(there_was), Ordering::Relaxed);
+        there_was
     }
 
     /// Takes an instance back after a call that was over at `now`.

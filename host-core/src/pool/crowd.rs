@@ -7,6 +7,9 @@ use tokio::time::Instant;
 use super::Inner;
 use crate::StoreData;
 
+/// Instances dropped at one time to make room for one: an instance may take several slots.
+const ROOM: usize = 4;
+
 /// Knows all pools, and keeps none alive.
 pub(crate) struct Crowd<T: 'static> {
     pools: Mutex<Vec<Weak<Inner<T>>>>,
@@ -32,11 +35,21 @@ impl<T: StoreData> Crowd<T> {
         self.each(|pool| pool.sweep(now));
     }
 
-    /// Drops idle instances of all pools, half of each. Returns how many.
+    /// Drops the instances that have been idle for longest, of whatever pool: a few. Returns how many.
     pub(super) fn make_room(&self) -> usize {
-        let mut count = 0;
-        self.each(|pool| count += pool.make_room());
-        count
+        (0..ROOM).take_while(|_| self.drop_oldest()).count()
+    }
+
+    fn drop_oldest(&self) -> bool {
+        let mut oldest: Option<(Instant, Arc<Inner<T>>)> = None;
+        self.each(|pool| {
+            if let Some(since) = pool.idle_since()
+                && oldest.as_ref().is_none_or(|(first, _)| since < *first)
+            {
+                oldest = Some((since, pool.clone()));
+            }
+        });
+        oldest.is_some_and(|(_, pool)| pool.drop_oldest())
     }
 
     fn each(&self, mut act: impl FnMut(&Arc<Inner<T>>)) {
