@@ -22,7 +22,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use plugin_contract::{Explain as _, Isolation};
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
     time::Instant,
 };
 
@@ -107,7 +107,10 @@ impl<T: StoreData> Pool<T> {
     pub async fn lease(&self, budget: &CallBudget) -> Result<Lease<T>, CoreError> {
         let (permit, queued) = match self.inner.permits.clone().try_acquire_owned() {
             Ok(permit) => (permit, false),
-            Err(_) => (self.queue(budget).await?, true),
+            Err(TryAcquireError::NoPermits) => (self.queue(budget).await?, true),
+            Err(TryAcquireError::Closed) => {
+                return Err(CoreError::Retired { plugin: self.inner.prepared.plugin().clone() });
+            }
         };
         let warm = self.inner.idle().pop();
         let (worker, waited) = match warm {
@@ -128,6 +131,11 @@ impl<T: StoreData> Pool<T> {
     /// A new instance, in the place of one that was just taken out.
     pub(crate) async fn lease_new(&self, budget: &CallBudget) -> Result<Lease<T>, CoreError> {
         let permit = self.queue(budget).await?;
+        // Its place may have been taken meanwhile: then another one makes room.
+        let status = self.inner.status();
+        if status.busy + status.idle > self.inner.config.instances_max {
+            self.inner.drop_oldest();
+        }
         let worker = Some(self.start(budget).await?);
         Ok(Lease { worker, permit: Some(permit), pool: self.clone(), waited: true })
     }
@@ -167,8 +175,7 @@ impl<T: StoreData> Pool<T> {
         Ok(Worker {
             instance,
             calls_left: config.spread(config.calls_max),
-            retire_at: Instant::now()
-                + Duration::from_secs(config.spread(config.age_max.as_secs())),
+            retire_at: later(Instant::now(), config.spread_age()),
         })
     }
 

@@ -1,6 +1,6 @@
 //! What many plugins cost: 10,000 that are registered and not loaded, and a second start with 50.
 //!
-//! `cargo xtask bench -- scale` runs it. The plugins are made here: each echoes text, and brings as much
+//! `cargo xtask bench` runs it with the others. The plugins are made here: each echoes text, and brings as much
 //! code of its own as a small plugin does, so that no two compile to the same.
 //!
 //! What was found: of a registered plugin, its manifest, imports and exports, the numbers of its metrics and

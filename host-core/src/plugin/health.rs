@@ -23,7 +23,8 @@ const CHECK_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HealthSettings {
-    /// Time between two checks of a plugin, give or take a tenth. Default 30 s.
+    /// Time between two checks of a plugin, give or take a tenth, and to within half a second. A day at
+    /// most. Default 30 s.
     pub interval: Duration,
     /// Wait before a plugin that failed is started again; doubled with each failure in a row, and up to a
     /// fifth longer by chance. Default 1 s.
@@ -119,7 +120,7 @@ impl<T: StoreData> Plugin<T> {
         self.tell();
     }
 
-    /// What is to be done for it every second or so.
+    /// What is to be done for it in each round of maintenance.
     pub(crate) fn look_after(self: &Arc<Self>, now: Instant) {
         self.retry_if_due();
         self.metrics.sample(now.into_std());
@@ -127,8 +128,7 @@ impl<T: StoreData> Plugin<T> {
             && self.breaker.openings() >= OPENINGS_MAX
             && let Some(active) = self.active()
         {
-            // Started anew it may do better; if it does not, it ends in quarantine.
-            self.breaker.close();
+            // Started anew, with a closed breaker, it may do better; if it does not, it ends in quarantine.
             self.take_down(&active, CoreError::Unhealthy { plugin: self.name().clone() });
         }
     }

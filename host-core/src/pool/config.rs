@@ -43,6 +43,11 @@ impl PoolConfig {
         }
     }
 
+    /// How long one instance may live.
+    pub(super) fn spread_age(&self) -> Duration {
+        Duration::from_secs(self.spread(self.age_max.as_secs()))
+    }
+
     /// Up to a fifth less than `bound`, and at least 1.
     pub(super) fn spread(&self, bound: u64) -> u64 {
         (bound - fastrand::u64(0..=bound / 5)).max(1)

@@ -204,3 +204,13 @@ async fn a_retired_pool_lets_calls_end_and_takes_no_more() {
     let Err(error) = pool.lease(&budget()).await else { panic!("a retired pool took a call") };
     assert_eq!(error.code(), "core/retired");
 }
+
+#[tokio::test]
+async fn bounds_without_end_are_no_overflow() {
+    let mut config = PoolConfig::new(1);
+    (config.age_max, config.idle_max, config.calls_max) = (Duration::MAX, Duration::MAX, u64::MAX);
+    let pool = Pool::new(prepare(&counter()).await.unwrap(), config, Data::new);
+    assert_eq!(count(&pool).await, "1");
+    pool.sweep(tokio::time::Instant::now());
+    assert_eq!(counts(&pool), (0, 1, 0));
+}

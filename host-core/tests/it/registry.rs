@@ -310,6 +310,35 @@ async fn a_plugin_that_never_starts_ends_in_quarantine() {
 }
 
 #[tokio::test]
+async fn a_plugin_whose_breaker_opens_again_and_again_is_taken_down_and_ends_in_quarantine() {
+    let shelf = Shelf::with(
+        |settings| {
+            settings.health.interval = Duration::from_millis(100);
+            settings.health.backoff_min = Duration::from_millis(1);
+            settings.health.failures_max = 2;
+            settings.health.quarantine = Duration::MAX;
+        },
+        |terms| {
+            terms.breaker.window = 2;
+            terms.breaker.failures = 1;
+            terms.breaker.open_min = Duration::from_millis(1);
+            terms.breaker.open_max = Duration::from_millis(1);
+        },
+    );
+    shelf.put("a 1.0.0", "", &fragile());
+    shelf.load().await;
+    let plugin = shelf.get("a 1.0.0");
+    let mut at = 0;
+    // It starts well each time, and breaks on every call.
+    while plugin.state() != PluginState::Quarantined {
+        at += 1;
+        assert!(shelf.ask("a 1.0.0", &format!("x{at}")).await.is_err());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(plugin.trouble().unwrap().code(), "core/plugin-unhealthy");
+}
+
+#[tokio::test]
 async fn callers_get_what_the_operator_chose_when_a_plugin_is_out_of_order() {
     let open = Shelf::with(|_| {}, |terms| terms.on_failure = OnFailure::PassThrough);
     open.put("a 1.0.0", "", &fragile());
