@@ -43,6 +43,9 @@ pub struct Description {
     pub manifest: Manifest,
     /// Its world; `None` if it is none of this contract's. Its functions can be called by name.
     pub world: Option<World>,
+    /// The signature that was found beside it, unread: what it is worth is for the embedder to say, in
+    /// [`Embedder::terms`](crate::Embedder::terms).
+    pub signature: Option<Arc<[u8]>>,
 }
 
 impl Description {
@@ -65,6 +68,17 @@ pub struct Artifact {
     pub bytes: Arc<[u8]>,
     /// What is known of it.
     pub description: Arc<Description>,
+}
+
+impl Artifact {
+    /// With the signature that came beside it.
+    #[must_use]
+    pub(crate) fn signed(mut self, signature: Option<Vec<u8>>) -> Self {
+        if let Some(signature) = signature {
+            Arc::make_mut(&mut self.description).signature = Some(signature.into());
+        }
+        self
+    }
 }
 
 /// Decides on `bytes`. `beside` is the `plugin.toml` that came with them, if one did.
@@ -98,7 +112,7 @@ pub fn admit(
         });
     }
     let world = world_of(&plugin.name, &info, info.embedded.as_ref(), plugin.world)?;
-    let description = Arc::new(Description { info, manifest, world });
+    let description = Arc::new(Description { info, manifest, world, signature: None });
     Ok(Artifact { bytes: bytes.into(), description })
 }
 

@@ -71,7 +71,9 @@ pub fn read_artifact(path: &Path, admission: &Admission) -> Result<Artifact, Cor
             let info = ComponentInfo::read(&bytes, &admission.limits)?;
             info.embedded.is_none()
         };
-        return admit(bytes, unnamed.then(|| made_up(path)), admission);
+        let signature = read_signature(path)?;
+        let artifact = admit(bytes, unnamed.then(|| made_up(path)), admission)?;
+        return Ok(artifact.signed(signature));
     }
     let manifest_path = path.join("plugin.toml");
     let text = match read_file(&manifest_path, Manifest::BYTES_MAX as u64) {
@@ -84,9 +86,26 @@ pub fn read_artifact(path: &Path, admission: &Admission) -> Result<Artifact, Cor
         other => other?,
     };
     let manifest = Manifest::from_bytes(&text)?;
-    let bytes = read_file(&path.join(&manifest.plugin.entrypoint), bytes_max)?;
-    admit(bytes, Some(manifest), admission)
+    let component = path.join(&manifest.plugin.entrypoint);
+    let bytes = read_file(&component, bytes_max)?;
+    let signature = read_signature(&component)?;
+    Ok(admit(bytes, Some(manifest), admission)?.signed(signature))
 }
+
+/// The signature beside a component: a file of the same name with `.sig` at its end.
+fn read_signature(component: &Path) -> Result<Option<Vec<u8>>, CoreError> {
+    let mut name = component.as_os_str().to_owned();
+    name.push(".sig");
+    match read_file(Path::new(&name), SIGNATURE_BYTES_MAX) {
+        Err(CoreError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// Longest signature file, in bytes.
+const SIGNATURE_BYTES_MAX: u64 = 4 << 10;
 
 /// A manifest for a component that nothing says the name of.
 fn made_up(path: &Path) -> Manifest {

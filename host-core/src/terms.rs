@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use plugin_contract::{Explain, PluginId};
 use semver::VersionReq;
 
-use crate::{BreakerConfig, CallBudget, Description, Plugin, PoisonConfig, PoolConfig, StoreData};
+use crate::{
+    BreakerConfig, CallBudget, CoreError, Description, Plugin, PoisonConfig, PoolConfig, StoreData,
+};
 
 /// Decides for a [`Registry`](crate::Registry) what each plugin may have.
 pub trait Embedder<T>: Send + Sync + 'static {
@@ -38,6 +40,8 @@ pub struct Terms<T> {
     pub poison: PoisonConfig,
     /// What callers get when the plugin is out of order.
     pub on_failure: OnFailure,
+    /// Told of every call and every start that fails, at that moment; must not block. Default: nobody.
+    pub watch: Option<Arc<dyn Fn(&CoreError) + Send + Sync>>,
     /// Makes the data of a new store.
     pub data: Arc<dyn Fn() -> T + Send + Sync>,
 }
@@ -52,7 +56,15 @@ impl<T: StoreData> Terms<T> {
             breaker: BreakerConfig::default(),
             poison: PoisonConfig::default(),
             on_failure: OnFailure::default(),
+            watch: None,
             data: Arc::new(data),
+        }
+    }
+
+    /// Something failed.
+    pub(crate) fn tell(&self, error: &CoreError) {
+        if let Some(watch) = &self.watch {
+            watch(error);
         }
     }
 

@@ -6,7 +6,7 @@ use plugin_contract::PluginId;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
 use crate::{
-    ConfigStore, EventLog, GuestOutput, LogLimits, PluginLog,
+    ConfigStore, EventLog, GuestOutput, HttpFetch, LogLimits, PluginLog,
     bindings::toolsku::host_api::{host_services, messaging},
 };
 
@@ -16,7 +16,10 @@ pub struct IpcCtx {
     pub(crate) log: PluginLog,
     pub(crate) config: Option<Arc<dyn ConfigStore>>,
     pub(crate) events: Option<EventLog>,
+    pub(crate) http: Option<Arc<dyn HttpFetch>>,
     pub(crate) env: Vec<(String, String)>,
+    /// Where the guest finds its private directory, in its own view.
+    pub(crate) data_dir: Option<String>,
     /// Events emitted in the current second, and when it began.
     pub(crate) emitted: (u32, Instant),
 }
@@ -60,7 +63,9 @@ impl IpcCtx {
                 plugin,
                 config: None,
                 events: None,
+                http: None,
                 env: Vec::new(),
+                data_dir: None,
                 emitted: (0, Instant::now()),
             },
         }
@@ -95,6 +100,21 @@ impl IpcCtxBuilder {
     #[must_use]
     pub fn events(mut self, events: EventLog) -> Self {
         self.ctx.events = Some(events);
+        self
+    }
+
+    /// Sends the guest's HTTP requests. Whether it may, `http` decides for each.
+    #[must_use]
+    pub fn http(mut self, http: Arc<dyn HttpFetch>) -> Self {
+        self.ctx.http = Some(http);
+        self
+    }
+
+    /// Where the guest finds its private directory, in its own view of the filesystem. That it is there is
+    /// for whoever serves `wasi:filesystem` to see to.
+    #[must_use]
+    pub fn data_dir(mut self, path: &str) -> Self {
+        self.ctx.data_dir = Some(path.to_owned());
         self
     }
 

@@ -1,4 +1,4 @@
-//! Host services for guests: logging, configuration, the environment, events.
+//! Host services for guests: logging, configuration, HTTP, the environment, events.
 //!
 //! Serves `toolsku:host-api` to any [`Linker<T>`](wasmtime::component::Linker): keep an [`IpcCtx`] in the store's data, show where
 //! it is, and link.
@@ -32,6 +32,7 @@ mod bindings;
 mod config;
 mod ctx;
 mod events;
+mod http;
 mod log;
 mod messaging;
 mod services;
@@ -40,5 +41,6 @@ mod stdio;
 pub use config::{ConfigError, ConfigLimits, ConfigStore, MemoryConfigStore, RedbConfigStore};
 pub use ctx::{INTERFACES, IpcCtx, IpcCtxBuilder, IpcView, add_to_linker};
 pub use events::{EmitRefused, Event, EventLog, EventLogLimits, EventPage};
+pub use http::{HttpFailure, HttpFetch, HttpMethod, HttpReply, HttpRequest};
 pub use log::{LogLimits, PluginLog};
 pub use stdio::GuestOutput;

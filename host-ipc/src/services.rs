@@ -8,7 +8,7 @@ use plugin_contract::escape;
 use wasmtime::component::Resource;
 
 use crate::{
-    ConfigError, EmitRefused, IpcView,
+    ConfigError, EmitRefused, HttpFailure, HttpMethod, HttpRequest, IpcView,
     bindings::toolsku::host_api::host_services::{
         DirError, EmitError, Host, HostConfigStore, HostHttpClient, HostLogger, HttpError,
         HttpResponse, LogError, LogLevel, StoreError,
@@ -35,7 +35,7 @@ impl Host for IpcView<'_> {
     }
 
     fn get_plugin_data_dir(&mut self) -> wasmtime::Result<Result<String, DirError>> {
-        Ok(Err(DirError::NotAvailable))
+        Ok(self.ctx.data_dir.clone().ok_or(DirError::NotAvailable))
     }
 
     fn emit_event(
@@ -178,20 +178,22 @@ impl HostHttpClient for IpcView<'_> {
     async fn get(
         &mut self,
         _: Resource<HttpClient>,
-        _: String,
-        _: Vec<(String, String)>,
+        url: String,
+        headers: Vec<(String, String)>,
     ) -> wasmtime::Result<Result<HttpResponse, HttpError>> {
-        Ok(Err(HttpError::NotAvailable))
+        let (method, body) = (HttpMethod::Get, Vec::new());
+        Ok(self.fetch(HttpRequest { method, url, headers, body }).await)
     }
 
     async fn post(
         &mut self,
         _: Resource<HttpClient>,
-        _: String,
-        _: Vec<u8>,
-        _: Vec<(String, String)>,
+        url: String,
+        body: Vec<u8>,
+        headers: Vec<(String, String)>,
     ) -> wasmtime::Result<Result<HttpResponse, HttpError>> {
-        Ok(Err(HttpError::NotAvailable))
+        let method = HttpMethod::Post;
+        Ok(self.fetch(HttpRequest { method, url, headers, body }).await)
     }
 
     fn drop(&mut self, client: Resource<HttpClient>) -> wasmtime::Result<()> {
@@ -199,3 +201,27 @@ impl HostHttpClient for IpcView<'_> {
         Ok(())
     }
 }
+
+impl IpcView<'_> {
+    async fn fetch(&mut self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let Some(http) = self.ctx.http.clone() else { return Err(HttpError::NotAvailable) };
+        let reply = http.fetch(request).await?;
+        Ok(HttpResponse { status: reply.status, headers: reply.headers, body: reply.body })
+    }
+}
+
+impl From<HttpFailure> for HttpError {
+    fn from(failure: HttpFailure) -> Self {
+        match failure {
+            HttpFailure::Denied(rule) => Self::Denied(rule),
+            HttpFailure::InvalidUrl(why) => Self::InvalidUrl(why),
+            HttpFailure::InvalidHeader(why) => Self::InvalidHeader(why),
+            HttpFailure::TooLarge(bytes_max) => Self::TooLarge(bytes_max),
+            HttpFailure::Timeout(ms) => Self::Timeout(ms),
+            HttpFailure::Failed(why) => Self::Failed(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,8 +20,7 @@
 //!     env = ["HOME"]
 //! "#
 //! .parse()?;
-//! let request = Request::from_manifest(&manifest)?;
-//! let grant = Policy::default().grant(&request);
+//! let grant = Policy::default().grant(&Request::from_manifest(&manifest));
 //! for decision in grant.decisions().iter().filter(|decision| !decision.is_granted()) {
 //!     println!("{decision}");
 //! }
@@ -34,16 +33,20 @@
 //! with the authority it is given (`host-ipc`).
 #![warn(missing_docs)]
 
+pub mod audit;
 #[cfg(feature = "enforce")]
 pub mod enforce;
+mod grant;
+mod hex;
 mod limits;
-mod permission;
 mod policy;
 mod request;
-mod units;
+mod rules;
+pub mod sign;
 
+pub use audit::{AuditSink, Auditor};
+pub use grant::{Answer, DATA_DIR, Decision, Grant, Mount};
 pub use limits::Limits;
-pub use permission::{FsAccess, FsPermission, NetAccess, NetPermission, NetTarget};
-pub use policy::{Decision, Grant, Outcome, Policy};
-pub use request::{InvalidPermission, Request};
-pub use units::{InvalidQuantity, parse_bytes, parse_duration};
+pub use policy::{Authority, Ceilings, GuestPath, Policy, Rules};
+pub use request::Request;
+pub use rules::{Denial, Destination, FsRules, NetRules, Rights, special_range};

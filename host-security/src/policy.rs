@@ -1,211 +1,146 @@
-//! What the operator allows, and the grant that comes of it.
+//! What the operator allows.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
-use crate::{Limits, Request};
+use plugin_contract::{
+    ByteSize, EnvName, FsAccess, FsPermission, NetPermission, PluginId, TimeSpan,
+};
+use serde::Deserialize;
 
-/// The operator's side of every grant. The default grants no authority and moderate amounts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::Request;
+
+/// The operator's side of every grant: what holds for all plugins, and for one by name. The default
+/// grants no authority and moderate amounts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// Highest `memory`. Default 256 MB.
-    pub memory_bytes_max: u64,
-    /// Highest `cpu-time`. Default 60 s.
-    pub cpu_time_max: Duration,
-    /// Highest `timeout`. Default 120 s.
-    pub timeout_max: Duration,
-    /// Highest `max-instances`. Default 32.
-    pub instances_max: u32,
-    /// Environment variables that plugins may be given, with their values. Default none.
-    pub env: BTreeMap<String, String>,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            memory_bytes_max: 256_000_000,
-            cpu_time_max: Duration::from_secs(60),
-            timeout_max: Duration::from_secs(120),
-            instances_max: 32,
-            env: BTreeMap::new(),
-        }
-    }
+    /// `[policy]`: for every plugin.
+    pub all: Rules,
+    /// `[plugins.NAME]`: for one. Its allowances add to those of all, its denies too; its ceilings and
+    /// paths come before those of all.
+    pub plugins: BTreeMap<PluginId, Rules>,
 }
 
 impl Policy {
-    /// What is both asked for and allowed.
-    pub fn grant(&self, request: &Request) -> Grant {
-        let mut decisions = Vec::new();
-        let mut decide = |asked: String, outcome| decisions.push(Decision { asked, outcome });
-
-        let asked = &request.limits;
-        let mut lower = |asked: String, is_over: bool, ceiling: String| {
-            decide(
-                asked,
-                if is_over { Outcome::Lowered { to: ceiling } } else { Outcome::Granted },
-            );
-        };
-        lower(
-            format!("memory {} bytes", asked.memory_bytes),
-            asked.memory_bytes > self.memory_bytes_max,
-            format!("{} bytes", self.memory_bytes_max),
-        );
-        lower(
-            format!("cpu-time {:?}", asked.cpu_time),
-            asked.cpu_time > self.cpu_time_max,
-            format!("{:?}", self.cpu_time_max),
-        );
-        lower(
-            format!("timeout {:?}", asked.timeout),
-            asked.timeout > self.timeout_max,
-            format!("{:?}", self.timeout_max),
-        );
-        lower(
-            format!("max-instances {}", asked.max_instances),
-            asked.max_instances > self.instances_max,
-            self.instances_max.to_string(),
-        );
-        let limits = Limits {
-            memory_bytes: asked.memory_bytes.min(self.memory_bytes_max),
-            cpu_time: asked.cpu_time.min(self.cpu_time_max),
-            timeout: asked.timeout.min(self.timeout_max),
-            max_instances: asked.max_instances.min(self.instances_max),
-            ..asked.clone()
-        };
-
-        let mut env = BTreeMap::new();
-        for name in &request.env {
-            match self.env.get(name) {
-                Some(value) => {
-                    env.insert(name.clone(), value.clone());
-                    decide(format!("env {name}"), Outcome::Granted);
-                }
-                None => decide(format!("env {name}"), Outcome::Denied),
-            }
+    /// `request`, and all that this policy allows the plugin besides: what it could get at most. For
+    /// finding out what it needs.
+    pub fn widest(&self, request: &Request) -> Request {
+        let mut widest = request.clone();
+        for rules in [Some(&self.all), self.plugins.get(&request.plugin)].into_iter().flatten() {
+            widest.fs.extend(rules.allow.fs.iter().cloned());
+            widest.net.extend(rules.allow.net.iter().cloned());
+            widest.env.extend(rules.env.keys().cloned());
         }
-        for permission in &request.fs {
-            decide(format!("fs {permission}"), Outcome::Denied);
-        }
-        for permission in &request.net {
-            decide(format!("net {permission}"), Outcome::Denied);
-        }
-        Grant { limits, env: env.into_iter().collect(), decisions }
+        widest
     }
 }
 
-/// What one plugin may do, and how much. Made by [`Policy::grant`] alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    limits: Limits,
-    env: Vec<(String, String)>,
-    decisions: Vec<Decision>,
-}
-
-impl Grant {
+/// What the operator says, of one plugin or of all.
+///
+/// ```
+/// let rules: host_security::Rules = toml::from_str(r#"
+///     allow.fs = ["read:/data", "read-write:/cache"]
+///     allow.net = ["connect:api.example.com:443"]
+///     deny.fs = ["read-write:/data/private"]
+///     env = { TZ = "UTC" }
+///     paths = { "/data" = "/srv/pictures" }
+///     limits = { memory = "32MB", data-size = "1GB" }
+/// "#)?;
+/// assert_eq!(rules.allow.fs.len(), 2);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rules {
+    /// What may be granted to who asks for it.
+    pub allow: Authority,
+    /// What is never granted, whatever else says so.
+    pub deny: Authority,
+    /// Environment variables for who asks for them, with their values.
+    pub env: BTreeMap<EnvName, String>,
+    /// Where paths of the plugin's view are on the host. A path that no entry covers is the host's of
+    /// the same name.
+    pub paths: BTreeMap<GuestPath, PathBuf>,
     /// How much.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
+    pub limits: Ceilings,
+}
 
-    /// The environment the plugin sees, by name.
-    pub fn env(&self) -> &[(String, String)] {
-        &self.env
-    }
+/// Files and addresses, in the words of `plugin.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Authority {
+    /// `read:`, `write:` or `read-write:` and a path of the plugin's view.
+    pub fs: Vec<FsPermission>,
+    /// `connect:`, `listen:` or `datagram:` and `host:port`.
+    pub net: Vec<NetPermission>,
+}
 
-    /// How each thing asked for was answered, in the order of the manifest.
-    pub fn decisions(&self) -> &[Decision] {
-        &self.decisions
+/// The most that plugins get. What is left out is as by default; see [`Limits`](crate::Limits) for units
+/// and what happens at a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Ceilings {
+    /// Highest `memory`. Default 256 MB.
+    pub memory: Option<ByteSize>,
+    /// Highest `cpu-time`. Default 60 s.
+    pub cpu_time: Option<TimeSpan>,
+    /// Highest `timeout`. Default 120 s.
+    pub timeout: Option<TimeSpan>,
+    /// Highest `max-instances`. Default 32.
+    pub max_instances: Option<u32>,
+    /// Open files of an instance.
+    pub open_files: Option<u32>,
+    /// Open sockets of an instance.
+    pub sockets: Option<u32>,
+    /// Bytes in the private data directory.
+    pub data_size: Option<ByteSize>,
+    /// Entries in the private data directory; 0 for none at all: the plugin has no such directory.
+    pub data_files: Option<u64>,
+    /// Bytes in each tree that may be written.
+    pub write_size: Option<ByteSize>,
+    /// Entries in each tree that may be written.
+    pub write_files: Option<u64>,
+    /// Bytes of the body of an HTTP request or answer.
+    pub http_size: Option<ByteSize>,
+}
+
+/// An absolute path in the plugin's view.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct GuestPath(Vec<String>);
+
+impl GuestPath {
+    /// Its components; none for `/`.
+    pub fn parts(&self) -> &[String] {
+        &self.0
     }
 }
 
-/// How one thing that was asked for was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// What was asked for, in the words of the manifest.
-    pub asked: String,
-    /// The answer.
-    pub outcome: Outcome,
-}
+impl FromStr for GuestPath {
+    type Err = &'static str;
 
-/// An answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// As asked.
-    Granted,
-    /// Less than asked: the operator's ceiling.
-    Lowered {
-        /// The ceiling.
-        to: String,
-    },
-    /// Not at all: no rule of the operator grants it.
-    Denied,
-}
-
-impl Decision {
-    /// Whether the plugin gets just what it asked for.
-    pub fn is_granted(&self) -> bool {
-        self.outcome == Outcome::Granted
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // One grammar for paths: that of permissions.
+        let permission: FsPermission = format!("{}:{text}", FsAccess::Read.word()).parse()?;
+        Ok(Self(permission.path))
     }
 }
 
-impl fmt::Display for Decision {
+impl TryFrom<String> for GuestPath {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Vec<String>> for GuestPath {
+    fn from(parts: Vec<String>) -> Self {
+        Self(parts)
+    }
+}
+
+impl fmt::Display for GuestPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.outcome {
-            Outcome::Granted => write!(f, "{}: granted", self.asked),
-            Outcome::Lowered { to } => {
-                write!(f, "{}: lowered to {to} by the host's ceiling", self.asked)
-            }
-            Outcome::Denied => write!(f, "{}: denied, no rule of the host grants it", self.asked),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Policy;
-    use crate::Request;
-    use plugin_contract::Manifest;
-
-    fn request(permissions: &str) -> Request {
-        let manifest: Manifest = format!(
-            "[plugin]\nname = \"a\"\nversion = \"0.1.0\"\nentrypoint = \"a.wasm\"\n[permissions]\n{permissions}"
-        )
-        .parse()
-        .unwrap();
-        Request::from_manifest(&manifest).unwrap()
-    }
-
-    #[test]
-    fn a_grant_is_what_is_asked_and_allowed() {
-        let policy = Policy {
-            env: [("TZ", "UTC"), ("SECRET", "x")].map(|(k, v)| (k.into(), v.into())).into(),
-            ..Policy::default()
-        };
-        let grant = policy.grant(&request("env = [\"TZ\", \"HOME\"]"));
-        assert_eq!(grant.env(), [("TZ".to_owned(), "UTC".to_owned())]);
-        let answers: Vec<String> = grant.decisions().iter().map(ToString::to_string).collect();
-        assert_eq!(
-            answers[4..],
-            ["env TZ: granted", "env HOME: denied, no rule of the host grants it"]
-        );
-    }
-
-    #[test]
-    fn amounts_are_lowered_to_the_ceiling_and_never_raised() {
-        let greedy = request("memory = \"8GB\"\ncpu-time = \"10m\"\nmax-instances = 1000");
-        let limits = Policy::default().grant(&greedy).limits().clone();
-        assert_eq!(limits.memory_bytes, 256_000_000);
-        assert_eq!((limits.cpu_time.as_secs(), limits.max_instances), (60, 32));
-
-        let modest = request("memory = \"1MB\"\ncpu-time = \"1s\"\nmax-instances = 1");
-        let limits = Policy::default().grant(&modest).limits().clone();
-        assert_eq!(limits.memory_bytes, 1_000_000);
-        assert_eq!((limits.cpu_time.as_secs(), limits.max_instances), (1, 1));
-    }
-
-    #[test]
-    fn nothing_grants_files_or_network_by_default() {
-        let grant = Policy::default().grant(&request("fs = [\"read:/\"]\nnet = [\"connect:*\"]"));
-        let denied = grant.decisions().iter().filter(|decision| !decision.is_granted()).count();
-        assert_eq!(denied, 2);
+        write!(f, "/{}", self.0.join("/"))
     }
 }

@@ -14,13 +14,19 @@ use host_ipc::{
 };
 use host_security::{
     Policy,
-    enforce::{HostMemory, WASI_INTERFACES},
+    audit::Usage,
+    enforce::{
+        self, HostMemory, HostShares,
+        fs::FsShared,
+        net::{NetSettings, NetShared},
+    },
+    sign::TrustPolicy,
 };
-use plugin_contract::PluginId;
+use plugin_contract::{EnvName, PluginId};
 
 use crate::{
-    HostConfig, HostError, PluginHost, PluginSettings, blocking, routes::Routes, state,
-    terms::HostTerms,
+    HostConfig, HostError, PluginHost, PluginSettings, audit::HostAudit, blocking, routes::Routes,
+    state, terms::HostTerms,
 };
 
 /// Where plugins' configuration is kept.
@@ -39,6 +45,9 @@ pub struct PluginHostBuilder {
     pub(crate) only: Option<PluginId>,
     storage: Storage,
     pub(crate) policy: Policy,
+    trust: TrustPolicy,
+    certificates: Vec<Vec<u8>>,
+    usage: Option<Usage>,
     plugin_settings: BTreeMap<PluginId, PluginSettings>,
     registry: RegistrySettings,
     engine: EngineSettings,
@@ -54,6 +63,9 @@ impl Default for PluginHostBuilder {
             only: None,
             storage: Storage::Memory,
             policy: Policy::default(),
+            trust: TrustPolicy::default(),
+            certificates: Vec::new(),
+            usage: None,
             plugin_settings: BTreeMap::new(),
             registry: RegistrySettings::default(),
             engine: EngineSettings::default(),
@@ -93,6 +105,28 @@ impl PluginHostBuilder {
         self
     }
 
+    /// Whose signatures are trusted, and whether there must be one. Default: anyone's, and no.
+    #[must_use]
+    pub fn signatures(mut self, trust: TrustPolicy) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// Notes in `usage` what plugins use and are refused, and lets them have all that the policy allows,
+    /// whether or not their manifests ask for it: to find out what they should ask for.
+    #[must_use]
+    pub fn learn(mut self, usage: Usage) -> Self {
+        self.usage = Some(usage);
+        self
+    }
+
+    /// Gives this environment variable to every plugin that asks for it.
+    #[must_use]
+    pub fn grant_env(mut self, name: EnvName, value: String) -> Self {
+        self.policy.all.env.insert(name, value);
+        self
+    }
+
     /// What is admitted at all.
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
@@ -104,6 +138,9 @@ impl PluginHostBuilder {
     #[must_use]
     pub fn config(mut self, config: HostConfig) -> Self {
         self.registry.health = config.health;
+        self.policy = config.policy;
+        self.trust = config.signatures;
+        self.certificates = config.certificates;
         self.plugin_settings.extend(config.plugins);
         self
     }
@@ -172,16 +209,27 @@ impl PluginHostBuilder {
     /// If the host itself cannot be set up: `host/data-dir`, `ipc/storage-failed`, `core/engine`,
     /// or `core/unreadable` if the plugin directory cannot be listed.
     pub async fn build(self) -> Result<PluginHost, HostError> {
-        let config = blocking(move || open(self.storage)).await?;
+        let storage = self.storage;
+        let (config, audit, data) = blocking(move || open(storage)).await?;
         let runtime = Runtime::builder(self.engine)
             .code(self.code)
-            .link(&WASI_INTERFACES, host_security::enforce::add_to_linker)
+            .link(&enforce::interfaces(), enforce::add_to_linker)
             .link(&host_ipc::INTERFACES, state::link_ipc)
             .build()?;
+        let net = NetSettings { extra_roots: self.certificates, ..NetSettings::default() };
+        let shares = HostShares {
+            memory: HostMemory::new(self.guest_memory_bytes_max),
+            fs: FsShared::default(),
+            net: NetShared::new(net)?,
+        };
         let terms = Arc::new(HostTerms {
             policy: self.policy,
             plugins: self.plugin_settings,
-            memory: HostMemory::new(self.guest_memory_bytes_max),
+            trust: self.trust,
+            shares,
+            audit,
+            usage: self.usage,
+            data,
             config,
             events: EventLog::new(self.events),
             routes: Routes::default(),
@@ -195,15 +243,19 @@ impl PluginHostBuilder {
     }
 }
 
-fn open(storage: Storage) -> Result<Arc<dyn ConfigStore>, HostError> {
+/// What is kept: configuration, the audit log, and the private directories of plugins.
+type Kept = (Arc<dyn ConfigStore>, Arc<HostAudit>, Option<PathBuf>);
+
+fn open(storage: Storage) -> Result<Kept, HostError> {
     let limits = ConfigLimits::default();
     let Storage::Directory(path) = storage else {
-        return Ok(Arc::new(MemoryConfigStore::new(limits)));
+        return Ok((Arc::new(MemoryConfigStore::new(limits)), HostAudit::open(None)?, None));
     };
     if let Err(source) = make_private(&path) {
         return Err(HostError::DataDir { path, source });
     }
-    Ok(Arc::new(RedbConfigStore::open(&path.join("config.redb"), limits)?))
+    let config = Arc::new(RedbConfigStore::open(&path.join("config.redb"), limits)?);
+    Ok((config, HostAudit::open(Some(&path))?, Some(path.join("data"))))
 }
 
 /// Makes a directory that is the host's alone.

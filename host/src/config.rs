@@ -1,9 +1,14 @@
 //! `host.toml`: what the operator decides, apart from the command line.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use host_core::{HealthSettings, OnFailure};
-use plugin_contract::{Explain, Isolation, PluginId, escape};
+use host_security::{Authority, Ceilings, GuestPath, Policy, Rules, sign::TrustPolicy};
+use plugin_contract::{EnvName, Explain, Isolation, PluginId, escape};
 use semver::VersionReq;
 use serde::Deserialize;
 
@@ -18,7 +23,11 @@ const BYTES_MAX: u64 = 1 << 20;
 /// let config: host::HostConfig = r#"
 ///     [health]
 ///     interval = "10s"
+///     [policy]
+///     limits.memory = "128MB"
 ///     [plugins.image-processor]
+///     allow.fs = ["read:/data"]
+///     paths = { "/data" = "/srv/pictures" }
 ///     on-failure = "pass-through"
 ///     isolation = "per-call"
 ///     [plugins.text-transformer]
@@ -33,6 +42,13 @@ const BYTES_MAX: u64 = 1 << 20;
 pub struct HostConfig {
     /// `[health]`: `interval` and `quarantine`, as durations like `"30s"`.
     pub health: HealthSettings,
+    /// `[policy]`, for all plugins, and `allow`, `deny`, `env`, `paths` and `limits` under
+    /// `[plugins.NAME]`: see [`Rules`].
+    pub policy: Policy,
+    /// `[signatures]`: `require-signature`, `trusted-keys` and `revoked-keys`; see [`TrustPolicy`].
+    pub signatures: TrustPolicy,
+    /// `[network]` `certificates`: what the files hold that it names, beside the public authorities.
+    pub certificates: Vec<Vec<u8>>,
     /// `[plugins.NAME]`: `on-failure` is `"refuse"`, `"pass-through"` or `{ fallback = "VERSIONS" }`;
     /// `isolation` is `"shared"`, which leaves it to the plugin, or `"per-call"`.
     pub plugins: BTreeMap<PluginId, PluginSettings>,
@@ -81,6 +97,12 @@ struct File {
     #[serde(default)]
     health: Health,
     #[serde(default)]
+    policy: Rules,
+    #[serde(default)]
+    signatures: TrustPolicy,
+    #[serde(default)]
+    network: Network,
+    #[serde(default)]
     plugins: BTreeMap<PluginId, Plugin>,
 }
 
@@ -91,6 +113,12 @@ struct Health {
     quarantine: Option<String>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Network {
+    certificates: Vec<PathBuf>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Plugin {
@@ -98,6 +126,16 @@ struct Plugin {
     on_failure: Failure,
     #[serde(default)]
     isolation: Isolation,
+    #[serde(default)]
+    allow: Authority,
+    #[serde(default)]
+    deny: Authority,
+    #[serde(default)]
+    env: BTreeMap<EnvName, String>,
+    #[serde(default)]
+    paths: BTreeMap<GuestPath, PathBuf>,
+    #[serde(default)]
+    limits: Ceilings,
 }
 
 #[derive(Deserialize, Default)]
@@ -149,23 +187,36 @@ impl std::str::FromStr for HostConfig {
         let mut health = HealthSettings::default();
         set(&mut health.interval, "health.interval", file.health.interval)?;
         set(&mut health.quarantine, "health.quarantine", file.health.quarantine)?;
-        let settings = |plugin: Plugin| PluginSettings {
-            on_failure: match plugin.on_failure {
-                Failure::Refuse => OnFailure::Refuse,
-                Failure::PassThrough => OnFailure::PassThrough,
-                Failure::Fallback(versions) => OnFailure::Fallback(versions),
-            },
-            per_call: plugin.isolation == Isolation::PerCall,
-        };
-        let plugins = file.plugins.into_iter().map(|(name, plugin)| (name, settings(plugin)));
-        Ok(Self { health, plugins: plugins.collect() })
+        let mut policy = Policy { all: file.policy, plugins: BTreeMap::new() };
+        let mut plugins = BTreeMap::new();
+        for (name, plugin) in file.plugins {
+            let settings = PluginSettings {
+                on_failure: match plugin.on_failure {
+                    Failure::Refuse => OnFailure::Refuse,
+                    Failure::PassThrough => OnFailure::PassThrough,
+                    Failure::Fallback(versions) => OnFailure::Fallback(versions),
+                },
+                per_call: plugin.isolation == Isolation::PerCall,
+            };
+            let Plugin { allow, deny, env, paths, limits, .. } = plugin;
+            policy.plugins.insert(name.clone(), Rules { allow, deny, env, paths, limits });
+            plugins.insert(name, settings);
+        }
+        let certificates = file.network.certificates.iter().map(|path| {
+            host_core::read_file(path, BYTES_MAX).map_err(|error| ConfigFileError::Invalid {
+                place: "network.certificates".to_owned(),
+                problem: error.to_string(),
+            })
+        });
+        let certificates = certificates.collect::<Result<_, _>>()?;
+        Ok(Self { health, policy, signatures: file.signatures, certificates, plugins })
     }
 }
 
 /// Sets a duration, if the file has one.
 fn set(to: &mut Duration, key: &str, text: Option<String>) -> Result<(), ConfigFileError> {
     let Some(text) = text else { return Ok(()) };
-    *to = host_security::parse_duration(&text).map_err(|error| ConfigFileError::Invalid {
+    *to = plugin_contract::parse_duration(&text).map_err(|error| ConfigFileError::Invalid {
         place: key.to_owned(),
         problem: error.to_string(),
     })?;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use host_core::CoreError;
 use host_ipc::ConfigError;
-use host_security::InvalidPermission;
+use host_security::{audit::AuditError, enforce::net::NetSetupError};
 use plugin_contract::Explain;
 
 use crate::{InvalidPluginRef, PluginRef};
@@ -16,12 +16,15 @@ pub enum HostError {
     /// From bytes to a finished call.
     #[error(transparent)]
     Core(#[from] CoreError),
-    /// A permission that cannot be understood.
-    #[error(transparent)]
-    Permission(#[from] InvalidPermission),
     /// The configuration store.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The network of guests.
+    #[error(transparent)]
+    Net(#[from] NetSetupError),
     /// The data directory cannot be used.
     #[error("the data directory `{}` cannot be used", path.display())]
     DataDir {
@@ -75,8 +78,9 @@ impl Explain for HostError {
     fn code(&self) -> &'static str {
         match self {
             Self::Core(error) => error.code(),
-            Self::Permission(error) => error.code(),
             Self::Config(error) => error.code(),
+            Self::Audit(error) => error.code(),
+            Self::Net(error) => error.code(),
             Self::DataDir { .. } => "host/data-dir",
             Self::Name(_) => "host/invalid-name",
             Self::UnknownPlugin(_) => "host/unknown-plugin",
@@ -88,8 +92,9 @@ impl Explain for HostError {
     fn remedy(&self) -> &'static str {
         match self {
             Self::Core(error) => error.remedy(),
-            Self::Permission(error) => error.remedy(),
             Self::Config(error) => error.remedy(),
+            Self::Audit(error) => error.remedy(),
+            Self::Net(error) => error.remedy(),
             Self::DataDir { .. } => "give the host a directory that it may write to",
             Self::Name(_) => "name a plugin as `plugin-host list` does",
             Self::UnknownPlugin(_) => {

@@ -238,9 +238,7 @@ impl Inspection {
     fn ask(&mut self, manifest: &Manifest, policy: &Policy) {
         self.plugin = Some(manifest.plugin.name.to_string());
         self.version = Some(manifest.plugin.version.to_string());
-        if let Ok(request) = Request::from_manifest(manifest) {
-            let grant = policy.grant(&request);
-            self.permissions = grant.decisions().iter().map(ToString::to_string).collect();
-        }
+        let grant = policy.grant(&Request::from_manifest(manifest));
+        self.permissions = grant.decisions().iter().map(ToString::to_string).collect();
     }
 }

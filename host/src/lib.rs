@@ -22,11 +22,13 @@
 //! `host-ipc`, `host-deploy`.
 #![warn(missing_docs)]
 
+mod audit;
 mod builder;
 mod config;
 pub mod documents;
 mod engine;
 mod error;
+mod fetch;
 pub mod http;
 mod inspect;
 mod plugin_host;
@@ -35,6 +37,7 @@ mod routes;
 mod state;
 mod terms;
 
+pub use audit::AuditCounts;
 pub use builder::{PluginHostBuilder, Storage};
 pub use config::{ConfigFileError, HostConfig};
 pub use engine::{check_engine, engine_version};
@@ -47,7 +50,7 @@ pub use host_core::{
     ProcessReply,
 };
 pub use host_ipc::{Event, EventLog, EventLogLimits, EventPage};
-pub use host_security::{Decision, Grant, Limits, Outcome, Policy};
+pub use host_security::{Answer, Authority, Ceilings, Decision, Grant, Limits, Policy, Rules};
 pub use inspect::{Counts, Inspection, Verdict, chain, inspect};
 pub use plugin_contract::{Explain, PluginId, World};
 pub use plugin_host::{Delivery, PluginHost, PluginInfo, PluginMetrics, Refused};

@@ -22,7 +22,9 @@ use plugin_contract::{Digest, PluginId, World};
 use semver::Version;
 use tokio::time::Instant;
 
-use crate::{HostError, PluginHostBuilder, PluginRef, state::HostState, terms::HostTerms};
+use crate::{
+    AuditCounts, HostError, PluginHostBuilder, PluginRef, state::HostState, terms::HostTerms,
+};
 
 /// Plugins that serve, and the one way to call them. Cheap to clone; all clones are one host.
 #[derive(Clone)]
@@ -192,7 +194,7 @@ impl PluginHost {
         let mut plugins = self.inner.registry.all();
         plugins.retain(|plugin| plugin.trouble().is_none());
         plugins.sort_by(|a, b| (a.name(), a.version()).cmp(&(b.name(), b.version())));
-        plugins.iter().filter_map(|plugin| self.inner.info(plugin)).collect()
+        plugins.iter().map(|plugin| self.inner.info(plugin)).collect()
     }
 
     /// One plugin.
@@ -201,8 +203,7 @@ impl PluginHost {
     /// `host/unknown-plugin`.
     pub fn plugin(&self, plugin: &PluginRef) -> Result<PluginInfo, HostError> {
         let found = self.inner.find(plugin)?;
-        let unknown = || HostError::UnknownPlugin(plugin.clone());
-        self.inner.info(&found).ok_or_else(unknown)
+        Ok(self.inner.info(&found))
     }
 
     /// Turns one input into one output.
@@ -406,7 +407,17 @@ impl PluginHost {
     pub async fn shutdown(&self, timeout: Duration) -> u64 {
         self.inner.closing.store(true, Ordering::Release);
         self.inner.terms.routes.close();
-        u64::from(self.inner.registry.shutdown(Instant::now() + timeout).await)
+        let left = self.inner.registry.shutdown(Instant::now() + timeout).await;
+        let audit = self.inner.terms.audit.clone();
+        let closed = tokio::task::spawn_blocking(move || audit.close());
+        // What the log could not write, it has counted and said.
+        let _ = closed.await;
+        u64::from(left)
+    }
+
+    /// How often plugins were held to their grants, and how often the audit log could not be written.
+    pub fn audit_counts(&self) -> AuditCounts {
+        self.inner.terms.audit.counts()
     }
 }
 
@@ -450,10 +461,10 @@ impl Inner {
         }
     }
 
-    fn info(&self, plugin: &HostPlugin) -> Option<PluginInfo> {
+    fn info(&self, plugin: &HostPlugin) -> PluginInfo {
         let routed = self.terms.routes.route(plugin.name());
         let manifest = &plugin.description().manifest;
-        Some(PluginInfo {
+        PluginInfo {
             name: plugin.name().clone(),
             version: plugin.version().clone(),
             is_default: routed.is_some_and(|routed| Arc::ptr_eq(&*routed, plugin)),
@@ -463,11 +474,11 @@ impl Inner {
             accepts: manifest.plugin.accepts.clone(),
             subscriptions: plugin.subscriptions(),
             // It was granted this when it was registered, and a policy does not change.
-            grant: self.terms.grant(manifest).ok()?,
+            grant: self.terms.grant(manifest),
             digest: plugin.description().info.digest,
             path: plugin.path().to_owned(),
             pool: plugin.pool_status(),
-        })
+        }
     }
 
     fn refused(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Arc<Refused>>> {

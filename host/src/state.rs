@@ -2,39 +2,27 @@
 
 use host_core::{Caller, MemoryRefused, StoreData};
 use host_ipc::{IpcCtx, IpcView};
-use host_security::{
-    Grant, Limits,
-    enforce::{self, Budget, HostMemory, MemoryDenied},
-};
-use std::sync::Arc;
+use host_security::enforce::{self, Confinement, MemoryDenied, Sandbox, SandboxView, Sandboxed};
 use wasmtime::{
     ResourceLimiter, Store,
     component::{Linker, ResourceTable},
 };
-use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::I32Exit;
 
 /// What the stores of this host hold.
 pub(crate) struct HostState {
-    budget: Budget,
-    wasi: WasiCtx,
+    sandbox: Sandbox,
     ipc: IpcCtx,
     table: ResourceTable,
-    limits: Limits,
     caller: Caller,
 }
 
 impl HostState {
-    pub(crate) fn new(grant: &Grant, memory: Arc<HostMemory>, ipc: IpcCtx) -> Self {
+    pub(crate) fn new(confinement: &Confinement, ipc: IpcCtx) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(grant.limits().handles as usize);
-        Self {
-            budget: Budget::new(grant.limits(), memory),
-            wasi: enforce::wasi_ctx(grant, ipc.output("stdout"), ipc.output("stderr")),
-            ipc,
-            table,
-            limits: grant.limits().clone(),
-            caller: Caller::default(),
-        }
+        table.set_max_capacity(confinement.grant().limits().handles as usize);
+        let sandbox = confinement.instance(ipc.output("stdout"), ipc.output("stderr"));
+        Self { sandbox, ipc, table, caller: Caller::default() }
     }
 }
 
@@ -48,16 +36,16 @@ pub(crate) fn link_ipc(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 impl StoreData for HostState {
     fn limiter(&mut self) -> &mut dyn ResourceLimiter {
-        &mut self.budget
+        &mut self.sandbox.budget
     }
 
     fn configure(store: &mut Store<Self>) {
-        let limits = store.data().limits.clone();
+        let limits = store.data().sandbox.grant().limits().clone();
         enforce::limit_store(store, &limits);
     }
 
     fn memory_refused(&self) -> Option<MemoryRefused> {
-        self.budget.memory_denied().map(|denied| match denied {
+        self.sandbox.budget.memory_denied().map(|denied| match denied {
             MemoryDenied::Share => MemoryRefused::Plugin,
             MemoryDenied::Host => MemoryRefused::Host,
         })
@@ -68,7 +56,7 @@ impl StoreData for HostState {
     }
 
     fn begin_call(&mut self, caller: &Caller) {
-        self.budget.begin_call();
+        self.sandbox.budget.begin_call();
         self.ipc.begin_call(&caller.request_id);
         self.caller = caller.clone();
     }
@@ -78,8 +66,8 @@ impl StoreData for HostState {
     }
 }
 
-impl WasiView for HostState {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+impl Sandboxed for HostState {
+    fn sandbox(&mut self) -> SandboxView<'_> {
+        SandboxView { sandbox: &mut self.sandbox, table: &mut self.table }
     }
 }

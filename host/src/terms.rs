@@ -1,13 +1,23 @@
 //! On which terms this host runs plugins: where policy, limits and services come together.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use host_core::{Description, Embedder, OnFailure, Plugin, PoolConfig, Terms};
 use host_ipc::{ConfigStore, EventLog, IpcCtx};
-use host_security::{Grant, InvalidPermission, Policy, Request, enforce::HostMemory};
+use host_security::{
+    Auditor, DATA_DIR, Grant, Policy, Request,
+    audit::Usage,
+    enforce::{Confinement, HostShares},
+    sign::{SignatureRefused, Trust, TrustPolicy},
+};
 use plugin_contract::{Explain, Isolation, Manifest, PluginId};
 
-use crate::{routes::Routes, state::HostState};
+use crate::{
+    audit::{self, HostAudit},
+    fetch::Fetch,
+    routes::Routes,
+    state::HostState,
+};
 
 /// What the operator decides for one plugin, beside what it is granted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,7 +32,13 @@ pub struct PluginSettings {
 pub(crate) struct HostTerms {
     pub(crate) policy: Policy,
     pub(crate) plugins: BTreeMap<PluginId, PluginSettings>,
-    pub(crate) memory: Arc<HostMemory>,
+    pub(crate) trust: TrustPolicy,
+    pub(crate) shares: HostShares,
+    pub(crate) audit: Arc<HostAudit>,
+    /// Notes what plugins use, if that is to be learnt.
+    pub(crate) usage: Option<Usage>,
+    /// Where plugins have their private directories.
+    pub(crate) data: Option<PathBuf>,
     pub(crate) config: Arc<dyn ConfigStore>,
     pub(crate) events: EventLog,
     pub(crate) routes: Routes,
@@ -30,26 +46,54 @@ pub(crate) struct HostTerms {
 
 impl HostTerms {
     /// What a plugin is granted.
-    pub(crate) fn grant(&self, manifest: &Manifest) -> Result<Grant, InvalidPermission> {
-        Ok(self.policy.grant(&Request::from_manifest(manifest)?))
+    pub(crate) fn grant(&self, manifest: &Manifest) -> Grant {
+        let request = Request::from_manifest(manifest);
+        match &self.usage {
+            Some(_) => self.policy.grant(&self.policy.widest(&request)),
+            None => self.policy.grant(&request),
+        }
+    }
+
+    /// Who is told of what a plugin does.
+    fn auditor(&self, plugin: &Description) -> Auditor {
+        let (name, version) = (plugin.name().as_str(), plugin.version().to_string());
+        let auditor = Auditor::new(name, &version, Some(self.audit.clone()));
+        match &self.usage {
+            Some(usage) => auditor.learning(usage.clone()),
+            None => auditor,
+        }
+    }
+
+    /// Whose word there is for these bytes.
+    fn trust(&self, plugin: &Description) -> Result<Trust, SignatureRefused> {
+        let trust = self.trust.check(&plugin.info.digest, plugin.signature.as_deref())?;
+        // A manifest beside the component is not among the bytes that were signed.
+        if self.trust.required && plugin.info.embedded.is_none() {
+            return Err(SignatureRefused::ManifestNotSigned);
+        }
+        Ok(trust)
     }
 
     /// Makes the data of each new store of a plugin.
     fn store_data(
         &self,
         plugin: &Description,
-        grant: Grant,
+        confinement: Confinement,
     ) -> impl Fn() -> HostState + Send + Sync + 'static {
-        let (memory, config, events) =
-            (self.memory.clone(), self.config.clone(), self.events.clone());
+        let (config, events) = (self.config.clone(), self.events.clone());
         let (name, version) = (plugin.name().clone(), plugin.version().to_string());
+        let fetch = Arc::new(Fetch::new(confinement.net().clone()));
+        let has_data_dir = self.data.is_some() && confinement.grant().has_data_dir();
         move || {
-            let ipc = IpcCtx::builder(name.clone(), &version)
+            let mut ipc = IpcCtx::builder(name.clone(), &version)
                 .config(config.clone())
                 .events(events.clone())
-                .env(grant.env())
-                .build();
-            HostState::new(&grant, memory.clone(), ipc)
+                .http(fetch.clone())
+                .env(confinement.grant().env());
+            if has_data_dir {
+                ipc = ipc.data_dir(DATA_DIR);
+            }
+            HostState::new(&confinement, ipc.build())
         }
     }
 }
@@ -59,13 +103,23 @@ impl Embedder<HostState> for HostTerms {
         &self,
         plugin: &Description,
     ) -> Result<Terms<HostState>, Box<dyn Explain + Send + Sync>> {
-        let grant = match self.grant(&plugin.manifest) {
-            Ok(grant) => grant,
-            Err(error) => return Err(Box::new(error)),
+        let auditor = self.auditor(plugin);
+        let signer = match self.trust(plugin) {
+            Ok(trust) => trust.to_string(),
+            Err(refused) => {
+                audit::unsigned(&auditor, &refused);
+                return Err(Box::new(refused));
+            }
         };
+        let grant = self.grant(&plugin.manifest);
+        auditor.lifecycle("loaded", &format!("{}, {signer}", plugin.info.digest));
+        auditor.granted(grant.decisions().iter().map(ToString::to_string).collect());
         let limits = grant.limits().clone();
         let settings = self.plugins.get(plugin.name()).cloned().unwrap_or_default();
-        let mut terms = Terms::new(self.store_data(plugin, grant));
+        let data_dir = self.data.as_ref().map(|data| data.join(plugin.name().as_str()));
+        let confinement = Confinement::new(grant, auditor.clone(), &self.shares, data_dir);
+        let mut terms = Terms::new(self.store_data(plugin, confinement));
+        terms.watch = Some(Arc::new(move |error| audit::failed(&auditor, error)));
         terms.timeout = limits.timeout;
         terms.cpu_time = limits.cpu_time;
         terms.pool = PoolConfig::new(limits.max_instances);

@@ -4,7 +4,7 @@
 //! Start at [`Manifest`], what a plugin says of itself, then [`World`], what it offers. With the
 //! feature `component`, [`ComponentInfo`] reads both out of a binary without compiling it.
 //!
-//! Not here: what the words under `[permissions]` mean and who may have them (`host-security`), and
+//! Not here: who may have what a manifest asks for (`host-security`), and
 //! anything that runs a component (`host-core`).
 //!
 //! ```
@@ -21,7 +21,7 @@
 //! "#
 //! .parse()?;
 //! assert_eq!(manifest.plugin.name, PluginId::new("image-processor")?);
-//! assert_eq!(manifest.permissions.cpu_time, "10s"); // a default
+//! assert_eq!(manifest.permissions.cpu_time.to_string(), "10s"); // a default
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![warn(missing_docs)]
@@ -32,6 +32,8 @@ mod explain;
 mod id;
 mod interface;
 mod manifest;
+mod permission;
+mod quantity;
 mod text;
 mod world;
 
@@ -52,6 +54,8 @@ pub use features::production_features;
 pub use id::{InvalidPluginId, PluginId};
 pub use interface::{InterfaceName, InvalidInterfaceName};
 pub use manifest::{Deny, Isolation, Manifest, ManifestError, Permissions, PluginSection};
+pub use permission::{EnvName, FsAccess, FsPermission, NetAccess, NetPermission, NetTarget};
+pub use quantity::{ByteSize, InvalidQuantity, TimeSpan, parse_bytes, parse_duration};
 #[cfg(feature = "component")]
 pub use section::Embedded;
 pub use text::escape;

@@ -1,11 +1,13 @@
 //! `plugin.toml`: what a plugin says of itself and asks for.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, num::NonZeroU32, str::FromStr};
 
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 
-use crate::{Explain, PluginId, World, escape};
+use crate::{
+    ByteSize, EnvName, Explain, FsPermission, NetPermission, PluginId, TimeSpan, World, escape,
+};
 
 /// A parsed `plugin.toml`. Unknown keys and words are refused, so a misspelt limit is no limit lost.
 ///
@@ -76,19 +78,19 @@ impl Isolation {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Permissions {
     /// `read:`, `write:` or `read-write:` and a path.
-    pub fs: Vec<String>,
+    pub fs: Vec<FsPermission>,
     /// `connect:`, `listen:` or `datagram:` and `host:port`.
-    pub net: Vec<String>,
+    pub net: Vec<NetPermission>,
     /// Names of environment variables.
-    pub env: Vec<String>,
+    pub env: Vec<EnvName>,
     /// All linear memories of one instance together. Default `64MB`.
-    pub memory: String,
+    pub memory: ByteSize,
     /// Time spent executing guest code, per entry into the plugin. Default `10s`.
-    pub cpu_time: String,
+    pub cpu_time: TimeSpan,
     /// Wall time per call. Default `30s`.
-    pub timeout: String,
+    pub timeout: TimeSpan,
     /// Instances at one time. Default 3.
-    pub max_instances: u32,
+    pub max_instances: NonZeroU32,
     /// `[permissions.deny]`: what is not to be granted, whatever the above says.
     pub deny: Deny,
 }
@@ -98,9 +100,9 @@ pub struct Permissions {
 #[serde(default, deny_unknown_fields)]
 pub struct Deny {
     /// Like [`Permissions::fs`].
-    pub fs: Vec<String>,
+    pub fs: Vec<FsPermission>,
     /// Like [`Permissions::net`].
-    pub net: Vec<String>,
+    pub net: Vec<NetPermission>,
 }
 
 impl Default for Permissions {
@@ -109,10 +111,10 @@ impl Default for Permissions {
             fs: Vec::new(),
             net: Vec::new(),
             env: Vec::new(),
-            memory: "64MB".to_owned(),
-            cpu_time: "10s".to_owned(),
-            timeout: "30s".to_owned(),
-            max_instances: 3,
+            memory: ByteSize::new(64_000_000),
+            cpu_time: TimeSpan::from_millis(10_000),
+            timeout: TimeSpan::from_millis(30_000),
+            max_instances: const { NonZeroU32::new(3).expect("three is not zero") },
             deny: Deny::default(),
         }
     }

@@ -290,6 +290,9 @@ impl<'a, T: StoreData> Attempt<'a, T> {
         if broke && self.lease.is_some() {
             self.plugin.poison.strike(&input(), now.into_std());
         }
+        if let Err(error) = &answer {
+            self.plugin.terms.tell(error);
+        }
         self.end(now, answer.as_ref().err().map(Explain::code));
         answer
     }

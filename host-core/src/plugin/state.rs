@@ -257,6 +257,7 @@ impl<T: StoreData> Plugin<T> {
                 }
             }
             Err(error) => {
+                self.terms.tell(&error);
                 let error = Arc::new(error);
                 self.put_down(error.clone(), is_this);
                 Err(error)

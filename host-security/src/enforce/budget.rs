@@ -5,9 +5,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use plugin_contract::ByteSize;
 use wasmtime::ResourceLimiter;
 
-use crate::Limits;
+use crate::{
+    Auditor, Limits,
+    audit::{EnforcementAction, ViolationType},
+};
 
 /// The memory that all guests of a host may use together, so that plugins x instances cannot add up
 /// past what the machine has. Shared by all [`Budget`]s.
@@ -71,6 +75,7 @@ pub struct Budget {
     table_elements: u64,
     denied: Option<MemoryDenied>,
     host: Arc<HostMemory>,
+    auditor: Option<Auditor>,
 }
 
 impl Budget {
@@ -83,7 +88,36 @@ impl Budget {
             table_elements: 0,
             denied: None,
             host,
+            auditor: None,
         }
+    }
+
+    /// Tells what is refused, once for each call.
+    #[must_use]
+    pub fn audited(mut self, auditor: Auditor) -> Self {
+        self.auditor = Some(auditor);
+        self
+    }
+
+    fn deny(&mut self, denied: MemoryDenied, more: u64) {
+        if let (Some(auditor), None) = (&self.auditor, self.denied) {
+            let limit = match denied {
+                MemoryDenied::Share => {
+                    format!("permissions.memory = {}", ByteSize::new(self.memory_bytes_max))
+                }
+                MemoryDenied::Host => {
+                    format!("the host's memory for guests = {}", ByteSize::new(self.host.bytes_max))
+                }
+            };
+            auditor.exceeded(
+                ViolationType::MemoryExceeded,
+                EnforcementAction::Denied,
+                "memory.grow",
+                &format!("{more} bytes beside {}", self.memory_bytes),
+                &limit,
+            );
+        }
+        self.denied = Some(denied);
     }
 
     /// Linear memory in use, in bytes, over all memories of the store.
@@ -116,11 +150,11 @@ impl ResourceLimiter for Budget {
             return Ok(false); // the module's own bound, not ours
         }
         if self.memory_bytes.saturating_add(more) > self.memory_bytes_max {
-            self.denied = Some(MemoryDenied::Share);
+            self.deny(MemoryDenied::Share, more);
             return Ok(false);
         }
         if !self.host.take(more) {
-            self.denied = Some(MemoryDenied::Host);
+            self.deny(MemoryDenied::Host, more);
             return Ok(false);
         }
         self.memory_bytes += more;

@@ -1,28 +1,29 @@
 //! Turns a [`Grant`] into the WASI context of one store, and links the interfaces that go with it.
 //!
-//! Everything of WASI that a guest can see is set here, so reviewing a plugin's authority means
-//! reviewing this one file. An interface that is not linked cannot be imported: filesystem, sockets
-//! and HTTP are not there at all.
-//! Not here: deciding what to grant (`policy`), counting memory (`budget`).
+//! Not here: files (`fs`), the network (`net`), counting memory (`budget`), and deciding what to grant.
 
 use wasmtime::{
     Store,
     component::{HasData, Linker, ResourceTable},
 };
 use wasmtime_wasi::{
-    WasiCtx, WasiCtxBuilder, WasiView,
-    cli::{StdoutStream, WasiCli, WasiCliView},
-    clocks::{WasiClocks, WasiClocksView},
+    WasiCtx, WasiCtxBuilder,
+    cli::{StdoutStream, WasiCli, WasiCliCtxView},
+    clocks::{WasiClocks, WasiClocksCtxView},
     p2::bindings::{cli, clocks, random},
-    random::{WasiRandom, WasiRandomView},
+    random::{WasiRandom, WasiRandomCtx},
 };
 use wasmtime_wasi_io::bindings::wasi::io;
 
+use super::{
+    net::{self, NetCtx},
+    sandbox::Sandboxed,
+};
 use crate::{Grant, Limits};
 
 /// The WASI interfaces that every plugin may import, without versions. Programs that use a standard
 /// library import most of them whether or not they need them; they carry no authority.
-pub const WASI_INTERFACES: [&str; 18] = [
+pub(super) const WASI_INTERFACES: [&str; 18] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stdin",
@@ -44,48 +45,60 @@ pub const WASI_INTERFACES: [&str; 18] = [
 ];
 
 /// Adds [`WASI_INTERFACES`] to `linker`.
-///
-/// # Errors
-/// The engine's, if one of them is there already.
-pub fn add_to_linker<T: WasiView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker<T: Sandboxed>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     struct Table;
     impl HasData for Table {
         type Data<'a> = &'a mut ResourceTable;
     }
+    fn cli_of<T: Sandboxed>(data: &mut T) -> WasiCliCtxView<'_> {
+        let (wasi, table) = data.sandbox().wasi();
+        WasiCliCtxView { ctx: wasi.cli(), table }
+    }
+    fn clocks_of<T: Sandboxed>(data: &mut T) -> WasiClocksCtxView<'_> {
+        let (wasi, table) = data.sandbox().wasi();
+        WasiClocksCtxView { ctx: wasi.clocks(), table }
+    }
+    fn random_of<T: Sandboxed>(data: &mut T) -> &mut WasiRandomCtx {
+        data.sandbox().wasi().0.random()
+    }
     let l = linker;
-    io::error::add_to_linker::<T, Table>(l, |t| t.ctx().table)?;
-    io::poll::add_to_linker::<T, Table>(l, |t| t.ctx().table)?;
-    io::streams::add_to_linker::<T, Table>(l, |t| t.ctx().table)?;
-    clocks::monotonic_clock::add_to_linker::<T, WasiClocks>(l, T::clocks)?;
-    clocks::wall_clock::add_to_linker::<T, WasiClocks>(l, T::clocks)?;
-    random::random::add_to_linker::<T, WasiRandom>(l, T::random)?;
-    random::insecure::add_to_linker::<T, WasiRandom>(l, T::random)?;
-    random::insecure_seed::add_to_linker::<T, WasiRandom>(l, T::random)?;
-    cli::environment::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    cli::exit::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    cli::stdin::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    cli::stdout::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    cli::stderr::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    cli::terminal_input::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    cli::terminal_output::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    cli::terminal_stdin::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    cli::terminal_stdout::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    cli::terminal_stderr::add_to_linker::<T, WasiCli>(l, T::cli)
+    io::error::add_to_linker::<T, Table>(l, |data| data.sandbox().table)?;
+    io::poll::add_to_linker::<T, Table>(l, |data| data.sandbox().table)?;
+    io::streams::add_to_linker::<T, Table>(l, |data| data.sandbox().table)?;
+    clocks::monotonic_clock::add_to_linker::<T, WasiClocks>(l, clocks_of)?;
+    clocks::wall_clock::add_to_linker::<T, WasiClocks>(l, clocks_of)?;
+    random::random::add_to_linker::<T, WasiRandom>(l, random_of)?;
+    random::insecure::add_to_linker::<T, WasiRandom>(l, random_of)?;
+    random::insecure_seed::add_to_linker::<T, WasiRandom>(l, random_of)?;
+    cli::environment::add_to_linker::<T, WasiCli>(l, cli_of)?;
+    cli::exit::add_to_linker::<T, WasiCli>(l, cli_of)?;
+    cli::stdin::add_to_linker::<T, WasiCli>(l, cli_of)?;
+    cli::stdout::add_to_linker::<T, WasiCli>(l, cli_of)?;
+    cli::stderr::add_to_linker::<T, WasiCli>(l, cli_of)?;
+    cli::terminal_input::add_to_linker::<T, WasiCli>(l, cli_of)?;
+    cli::terminal_output::add_to_linker::<T, WasiCli>(l, cli_of)?;
+    cli::terminal_stdin::add_to_linker::<T, WasiCli>(l, cli_of)?;
+    cli::terminal_stdout::add_to_linker::<T, WasiCli>(l, cli_of)?;
+    cli::terminal_stderr::add_to_linker::<T, WasiCli>(l, cli_of)
 }
 
 /// What a guest under `grant` sees: its granted environment, clocks, random numbers, and two
-/// streams to write to. No arguments, no standard input, no files, no network.
-pub fn wasi_ctx(
+/// streams to write to. No arguments and no standard input. Files are not here, but in
+/// [`fs`](super::fs); what sockets may do is decided in [`net`](super::net).
+pub(super) fn wasi_ctx(
     grant: &Grant,
+    net: &NetCtx,
     stdout: impl StdoutStream + 'static,
     stderr: impl StdoutStream + 'static,
 ) -> WasiCtx {
-    WasiCtxBuilder::new()
+    let mut builder = WasiCtxBuilder::new();
+    builder
         .envs(grant.env())
         .stdout(stdout)
         .stderr(stderr)
-        .max_random_size(grant.limits().random_bytes)
-        .build()
+        .max_random_size(grant.limits().random_bytes);
+    net::configure(&mut builder, net);
+    builder.build()
 }
 
 /// Sets the limits that the engine itself keeps for a store. The memory limit is [`Budget`]'s.

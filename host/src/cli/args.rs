@@ -1,7 +1,6 @@
 //! Where plugins are and how they are run: the same for all commands.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,8 +8,10 @@ use std::{
 use clap::Args;
 use host::{
     CacheSettings, CodeSettings, EngineSettings, HelperProgram, HostConfig, PluginHost,
-    PluginHostBuilder, Policy,
+    PluginHostBuilder,
 };
+
+use plugin_contract::EnvName;
 
 use super::CliError;
 
@@ -32,18 +33,18 @@ pub(crate) struct HostArgs {
     config: Option<PathBuf>,
     /// An environment variable that plugins which ask for it are given. Without a value: the host's own.
     #[arg(long = "grant-env", value_name = "NAME[=VALUE]", value_parser = env_grant)]
-    grant_env: Vec<(String, String)>,
+    grant_env: Vec<(EnvName, String)>,
     /// Longest time to compile one component. A helper process does it, and is killed then.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = host_security::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = plugin_contract::parse_duration)]
     compile_timeout: Duration,
     /// Most memory to compile one component.
-    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = host_security::parse_bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = plugin_contract::parse_bytes)]
     compile_memory: u64,
     /// Where compiled code is kept; hosts may share it. Left out, it is in the data directory.
     #[arg(long, value_name = "DIR", env = "PLUGIN_HOST_CODE")]
     code_dir: Option<PathBuf>,
     /// Most room for compiled code.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = host_security::parse_bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = plugin_contract::parse_bytes)]
     code_size: u64,
     /// Where guests that trap leave their memory and stack, for debuggers. It holds what they knew.
     #[arg(long, value_name = "DIR")]
@@ -67,15 +68,14 @@ impl PluginArgs {
 
 impl HostArgs {
     fn builder(&self, data_dir: Option<&Path>) -> Result<PluginHostBuilder, CliError> {
-        let env: BTreeMap<String, String> = self.grant_env.iter().cloned().collect();
         let mut engine = EngineSettings::default();
         engine.coredumps = self.coredump_dir.clone();
-        let mut builder = PluginHost::builder()
-            .policy(Policy { env, ..Policy::default() })
-            .engine(engine)
-            .code(self.code(data_dir)?);
+        let mut builder = PluginHost::builder().engine(engine).code(self.code(data_dir)?);
         if let Some(config) = &self.config {
             builder = builder.config(HostConfig::read(config)?);
+        }
+        for (name, value) in &self.grant_env {
+            builder = builder.grant_env(name.clone(), value.clone());
         }
         if let Some(directory) = data_dir {
             builder = builder.data_dir(directory);
@@ -100,11 +100,11 @@ impl HostArgs {
     }
 }
 
-fn env_grant(text: &str) -> Result<(String, String), String> {
+fn env_grant(text: &str) -> Result<(EnvName, String), String> {
     match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        Some((name, value)) => Ok((name.parse()?, value.to_owned())),
         None => match std::env::var(text) {
-            Ok(value) => Ok((text.to_owned(), value)),
+            Ok(value) => Ok((text.parse()?, value)),
             Err(_) => Err(format!("the host has no variable `{text}`: write `{text}=VALUE`")),
         },
     }

@@ -28,13 +28,13 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR", default_value = "data", env = "PLUGIN_HOST_DATA")]
     data_dir: PathBuf,
     /// Largest request body.
-    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = host_security::parse_bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = plugin_contract::parse_bytes)]
     body_limit: u64,
     /// Time for a request body to arrive.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = host_security::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = plugin_contract::parse_duration)]
     body_timeout: Duration,
     /// Time for calls under way to end when the host stops.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = host_security::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = plugin_contract::parse_duration)]
     drain_timeout: Duration,
     /// Start plugins when they are first called, instead of all at once.
     #[arg(long)]

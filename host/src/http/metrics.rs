@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{PluginHost, PluginMetrics};
+use crate::{AuditCounts, PluginHost, PluginMetrics};
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +31,7 @@ pub(super) struct Figures {
     pub(super) code: CodeMetrics,
     /// One for each engine.
     pub(super) engines: Vec<EngineFigures>,
+    pub(super) audit: AuditCounts,
 }
 
 /// One revision of a plugin.
@@ -75,7 +76,8 @@ impl Collector for Figures {
         self.plugins(&mut encoder)?;
         self.calls(&mut encoder)?;
         self.code(&mut encoder)?;
-        self.engines(&mut encoder)
+        self.engines(&mut encoder)?;
+        self.audit(&mut encoder)
     }
 }
 
@@ -103,6 +105,7 @@ impl Figures {
             plugins: host.metrics().into_iter().map(plugin).collect(),
             code: host.code_metrics(),
             engines: host.engine_metrics().into_iter().map(engine).collect(),
+            audit: host.audit_counts(),
         }
     }
 }
@@ -248,6 +251,13 @@ impl Figures {
             unused.one(&[("engine", engine.engine)], engine.unused_bytes)?;
         }
         Ok(())
+    }
+
+    fn audit(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "How often a plugin was held to its grant.";
+        counter(encoder, "plugin_violations", help)?.alone(self.audit.violations)?;
+        let help = "How often the audit log could not be written.";
+        counter(encoder, "audit_write_failures", help)?.alone(self.audit.write_failures)
     }
 
     fn called(&self) -> impl Iterator<Item = &PluginFigures> {

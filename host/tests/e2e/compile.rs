@@ -14,35 +14,49 @@ use host_core::{
     Admission, Artifact, CallBudget, CodeSettings, CoreError, EngineSettings, HelperProgram,
     Imports, Runtime, StoreData, admit, read_artifact,
 };
-use host_security::enforce::{self, WASI_INTERFACES};
+use host_security::{
+    Auditor, Policy, Request,
+    enforce::{
+        self, Confinement, HostMemory, HostShares, Sandbox, SandboxView, Sandboxed,
+        fs::FsShared,
+        net::{NetSettings, NetShared},
+    },
+};
 use plugin_contract::Explain;
-use wasmtime::{ResourceLimiter, StoreLimits, component::ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
 use crate::harness::built;
 
 struct Data {
-    wasi: WasiCtx,
+    sandbox: Sandbox,
     table: ResourceTable,
-    limits: StoreLimits,
 }
 
 impl Data {
     fn new() -> Self {
-        let wasi = WasiCtx::builder().build();
-        Self { wasi, table: ResourceTable::new(), limits: StoreLimits::default() }
+        let shares = HostShares {
+            memory: HostMemory::new(1 << 30),
+            fs: FsShared::default(),
+            net: NetShared::new(NetSettings::default()).unwrap(),
+        };
+        let manifest = good().description.manifest.clone();
+        let grant = Policy::default().grant(&Request::from_manifest(&manifest));
+        let confinement = Confinement::new(grant, Auditor::new("a", "0.1.0", None), &shares, None);
+        let output = || MemoryOutputPipe::new(1 << 20);
+        Self { sandbox: confinement.instance(output(), output()), table: ResourceTable::new() }
     }
 }
 
-impl WasiView for Data {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+impl Sandboxed for Data {
+    fn sandbox(&mut self) -> SandboxView<'_> {
+        SandboxView { sandbox: &mut self.sandbox, table: &mut self.table }
     }
 }
 
 impl StoreData for Data {
     fn limiter(&mut self) -> &mut dyn ResourceLimiter {
-        &mut self.limits
+        &mut self.sandbox.budget
     }
 }
 
@@ -61,7 +75,7 @@ fn host(memory_bytes_max: u64, timeout: Duration) -> Runtime<Data> {
     engine.pool.instances = 16;
     engine.pool.memory_reservation_bytes = 256 << 20;
     Runtime::builder(engine)
-        .link(&WASI_INTERFACES, enforce::add_to_linker)
+        .link(&enforce::interfaces(), enforce::add_to_linker)
         .code(code)
         .build()
         .unwrap()

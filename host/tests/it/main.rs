@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod filesystem;
+
 use std::{path::PathBuf, time::Duration};
 
 use axum::{
@@ -64,7 +66,8 @@ async fn plugins_of_several_directories_serve_together() {
 
 #[tokio::test]
 async fn the_policy_lowers_what_a_plugin_asks_for() {
-    let policy = Policy { memory_bytes_max: 64 << 10, ..Policy::default() };
+    let mut policy = Policy::default();
+    policy.all.limits.memory = Some("64KiB".parse().unwrap());
     let builder = PluginHost::builder().plugins(plugins()).only("shout-v1".parse().unwrap());
     let host = builder.policy(policy).build().await.unwrap();
     assert!(host.plugins().is_empty());

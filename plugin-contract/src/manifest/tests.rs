@@ -18,10 +18,10 @@ fn refused(text: &str, code: &str, says: &str) {
 #[test]
 fn the_smallest_manifest_has_documented_defaults() {
     let manifest: Manifest = SMALL.parse().unwrap();
-    assert_eq!(manifest.permissions.memory, "64MB");
-    assert_eq!(manifest.permissions.cpu_time, "10s");
-    assert_eq!(manifest.permissions.timeout, "30s");
-    assert_eq!(manifest.permissions.max_instances, 3);
+    assert_eq!(manifest.permissions.memory.to_string(), "64MB");
+    assert_eq!(manifest.permissions.cpu_time.to_string(), "10s");
+    assert_eq!(manifest.permissions.timeout.to_string(), "30s");
+    assert_eq!(manifest.permissions.max_instances.get(), 3);
     assert!(manifest.permissions.fs.is_empty() && manifest.dependencies.is_empty());
 }
 

@@ -123,10 +123,19 @@ fn check_fit(guest: &Guest, world: World, bytes: &[u8], wit: &Wit) -> anyhow::Re
     })
 }
 
-/// What the standard libraries of guests import by themselves. The host links each of them as the
-/// plugin's grants allow; files and sockets are not among them.
+/// What the standard libraries of guests import by themselves, and what hosts offer every plugin: what may
+/// be done with it is decided when it is used.
 fn is_wasi(name: &InterfaceName) -> bool {
-    ["wasi:cli", "wasi:io", "wasi:clocks", "wasi:random"].contains(&name.package.as_str())
+    const OFFERED: [&str; 7] = [
+        "wasi:cli",
+        "wasi:clocks",
+        "wasi:filesystem",
+        "wasi:http",
+        "wasi:io",
+        "wasi:random",
+        "wasi:sockets",
+    ];
+    OFFERED.contains(&name.package.as_str())
 }
 
 #[cfg(test)]

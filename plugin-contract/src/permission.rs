@@ -2,6 +2,10 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
+use crate::quantity::as_text;
+
 /// What is asked of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FsAccess {
@@ -13,8 +17,30 @@ pub enum FsAccess {
     ReadWrite,
 }
 
+impl FsAccess {
+    /// Whether reading is part of it.
+    pub const fn reads(self) -> bool {
+        matches!(self, Self::Read | Self::ReadWrite)
+    }
+
+    /// Whether writing is part of it.
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::ReadWrite)
+    }
+
+    /// As in the manifest.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::ReadWrite => "read-write",
+        }
+    }
+}
+
 /// `read:`, `write:` or `read-write:` and an absolute path in the plugin's view.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct FsPermission {
     /// What is asked.
     pub access: FsAccess,
@@ -33,6 +59,17 @@ pub enum NetAccess {
     Datagram,
 }
 
+impl NetAccess {
+    /// As in the manifest.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Listen => "listen",
+            Self::Datagram => "datagram",
+        }
+    }
+}
+
 /// The host part of an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum NetTarget {
@@ -45,7 +82,8 @@ pub enum NetTarget {
 }
 
 /// `connect:`, `listen:` or `datagram:` and `host:port`, with `*` allowed in the place of either or both.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct NetPermission {
     /// What is asked.
     pub access: NetAccess,
@@ -54,6 +92,40 @@ pub struct NetPermission {
     /// On which port; `None` for any.
     pub port: Option<u16>,
 }
+
+/// The name of an environment variable: letters, digits and `_`, at most 128.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EnvName(String);
+
+impl EnvName {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EnvName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for EnvName {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if first && rest && name.len() <= 128 {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err("expected the name of an environment variable: letters, digits and `_`")
+        }
+    }
+}
+
+as_text!(FsPermission, NetPermission, EnvName);
 
 impl FromStr for FsPermission {
     type Err = &'static str;
@@ -163,23 +235,13 @@ impl FromStr for NetTarget {
 
 impl fmt::Display for FsPermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.access {
-            FsAccess::Read => "read",
-            FsAccess::Write => "write",
-            FsAccess::ReadWrite => "read-write",
-        };
-        write!(f, "{word}:/{}", self.path.join("/"))
+        write!(f, "{}:/{}", self.access.word(), self.path.join("/"))
     }
 }
 
 impl fmt::Display for NetPermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.access {
-            NetAccess::Connect => "connect",
-            NetAccess::Listen => "listen",
-            NetAccess::Datagram => "datagram",
-        };
-        write!(f, "{word}:")?;
+        write!(f, "{}:", self.access.word())?;
         match &self.target {
             NetTarget::Any => f.write_str("*")?,
             NetTarget::Name(name) => f.write_str(name)?,

@@ -1,0 +1,92 @@
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use wasmtime::component::ResourceTable;
+
+use super::*;
+use crate::{HttpFetch, HttpReply, IpcCtx};
+
+/// Answers each request alike, and remembers it.
+struct Answers {
+    with: Result<HttpReply, HttpFailure>,
+    asked: Mutex<Vec<HttpRequest>>,
+}
+
+#[async_trait]
+impl HttpFetch for Answers {
+    async fn fetch(&self, request: HttpRequest) -> Result<HttpReply, HttpFailure> {
+        self.asked.lock().unwrap().push(request);
+        self.with.clone()
+    }
+}
+
+fn answers(with: Result<HttpReply, HttpFailure>) -> Arc<Answers> {
+    Arc::new(Answers { with, asked: Mutex::default() })
+}
+
+/// One `get`, as a guest's call comes in.
+async fn get(http: Option<Arc<Answers>>) -> Result<HttpResponse, HttpError> {
+    let mut builder = IpcCtx::builder("my-plugin".parse().unwrap(), "0.1.0");
+    if let Some(http) = http {
+        builder = builder.http(http);
+    }
+    let (mut ctx, mut table) = (builder.build(), ResourceTable::new());
+    let mut view = IpcView { ctx: &mut ctx, table: &mut table };
+    let client = HostHttpClient::new(&mut view).unwrap();
+    let field = ("x-a".to_owned(), "1".to_owned());
+    HostHttpClient::get(&mut view, client, "http://a.test/".to_owned(), vec![field]).await.unwrap()
+}
+
+#[tokio::test]
+async fn without_a_client_there_is_none() {
+    assert!(matches!(get(None).await, Err(HttpError::NotAvailable)));
+}
+
+#[tokio::test]
+async fn requests_go_out_as_the_guest_made_them() {
+    let reply = HttpReply {
+        status: 201,
+        headers: vec![("x-b".to_owned(), "2".to_owned())],
+        body: b"made".to_vec(),
+    };
+    let http = answers(Ok(reply));
+    let response = get(Some(http.clone())).await.unwrap();
+    assert_eq!((response.status, response.body.as_slice()), (201, b"made".as_slice()));
+    assert_eq!(response.headers, [("x-b".to_owned(), "2".to_owned())]);
+    let asked = http.asked.lock().unwrap();
+    assert_eq!((asked[0].method, asked[0].url.as_str()), (HttpMethod::Get, "http://a.test/"));
+    assert_eq!(asked[0].headers, [("x-a".to_owned(), "1".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_body_is_posted() {
+    let http = answers(Err(HttpFailure::TooLarge(7)));
+    let mut ctx = IpcCtx::builder("my-plugin".parse().unwrap(), "0.1.0").http(http.clone()).build();
+    let mut table = ResourceTable::new();
+    let mut view = IpcView { ctx: &mut ctx, table: &mut table };
+    let client = HostHttpClient::new(&mut view).unwrap();
+    let url = "http://a.test/".to_owned();
+    let answer = HostHttpClient::post(&mut view, client, url, b"hello".to_vec(), Vec::new()).await;
+    assert!(matches!(answer.unwrap(), Err(HttpError::TooLarge(7))));
+    let asked = http.asked.lock().unwrap();
+    assert_eq!(
+        (asked[0].method, asked[0].body.as_slice()),
+        (HttpMethod::Post, b"hello".as_slice())
+    );
+}
+
+#[tokio::test]
+async fn each_failure_has_its_case() {
+    let told =
+        |failure| async { format!("{:?}", get(Some(answers(Err(failure)))).await.unwrap_err()) };
+    let text = "why".to_owned();
+    assert_eq!(told(HttpFailure::Denied(text.clone())).await, "HttpError::Denied(\"why\")");
+    assert_eq!(told(HttpFailure::InvalidUrl(text.clone())).await, "HttpError::InvalidUrl(\"why\")");
+    assert_eq!(
+        told(HttpFailure::InvalidHeader(text.clone())).await,
+        "HttpError::InvalidHeader(\"why\")"
+    );
+    assert_eq!(told(HttpFailure::TooLarge(8)).await, "HttpError::TooLarge(8)");
+    assert_eq!(told(HttpFailure::Timeout(9)).await, "HttpError::Timeout(9)");
+    assert_eq!(told(HttpFailure::Failed(text)).await, "HttpError::Failed(\"why\")");
+}
