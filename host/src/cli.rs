@@ -1,14 +1,19 @@
 //! The command line.
 
 mod args;
+mod artifacts;
+mod audit;
 mod call;
 mod compile;
 mod doctor;
 mod error;
 mod inspect;
+mod key;
 mod list;
 mod run;
 mod serve;
+mod sign;
+mod verify;
 
 use std::{
     io::{ErrorKind, IsTerminal, Write},
@@ -54,6 +59,10 @@ enum Command {
     Call(call::Call),
     Inspect(inspect::Inspect),
     List(list::List),
+    Audit(audit::Audit),
+    Key(key::Key),
+    Sign(sign::Sign),
+    Verify(verify::Verify),
     Doctor(doctor::Doctor),
     #[command(hide = true)]
     Compile(compile::Compile),
@@ -81,6 +90,10 @@ impl Cli {
             Command::Call(call) => call.run(json).await,
             Command::Inspect(inspect) => inspect.run(json).await,
             Command::List(list) => list.run(json).await,
+            Command::Audit(audit) => audit.run(json).await,
+            Command::Key(key) => key.run(json),
+            Command::Sign(sign) => sign.run(json),
+            Command::Verify(verify) => verify.run(json),
             Command::Doctor(doctor) => Ok(doctor.run(json)),
             // Taken out before: see `into_helper`.
             Command::Compile(compile) => Ok(compile.run()),

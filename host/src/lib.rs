@@ -31,6 +31,7 @@ mod error;
 mod fetch;
 pub mod http;
 mod inspect;
+mod learn;
 mod plugin_host;
 mod plugin_ref;
 mod routes;
@@ -52,6 +53,7 @@ pub use host_core::{
 pub use host_ipc::{Event, EventLog, EventLogLimits, EventPage};
 pub use host_security::{Answer, Authority, Ceilings, Decision, Grant, Limits, Policy, Rules};
 pub use inspect::{Counts, Inspection, Verdict, chain, inspect};
+pub use learn::{Learned, Refusal};
 pub use plugin_contract::{Explain, PluginId, World};
 pub use plugin_host::{Delivery, PluginHost, PluginInfo, PluginMetrics, Refused};
 pub use plugin_ref::{InvalidPluginRef, PluginRef};

@@ -23,7 +23,7 @@ use semver::Version;
 use tokio::time::Instant;
 
 use crate::{
-    AuditCounts, HostError, PluginHostBuilder, PluginRef, state::HostState, terms::HostTerms,
+    AuditCounts, HostError, Learned, PluginHostBuilder, PluginRef, state::HostState, terms::HostTerms,
 };
 
 /// Plugins that serve, and the one way to call them. Cheap to clone; all clones are one host.
@@ -413,6 +413,17 @@ impl PluginHost {
         // What the log could not write, it has counted and said.
         let _ = closed.await;
         u64::from(left)
+    }
+
+    /// What a plugin was seen to use, by a host that was built to [learn](PluginHostBuilder::learn) it.
+    ///
+    /// # Errors
+    /// `host/unknown-plugin`.
+    pub fn learned(&self, plugin: &PluginRef) -> Result<Learned, HostError> {
+        let versions = self.inner.versions(plugin)?;
+        let usage = self.inner.terms.usage.clone().unwrap_or_default();
+        let unknown = || HostError::UnknownPlugin(plugin.clone());
+        Ok(Learned::of(versions.last().ok_or_else(unknown)?.description(), &usage))
     }
 
     /// How often plugins were held to their grants, and how often the audit log could not be written.

@@ -2,14 +2,16 @@
 //!
 //! For each guest: compile to a core module ([`compile`]), optimise it where `wasm-opt` is installed
 //! ([`optimise`]), make a component of it, check that against the production feature set and its
-//! world, and embed the manifest ([`package`]); then write what changed ([`stamp`]). The same sources
-//! and tools give the same bytes, wherever the repository is cloned to ([`wrapper`]).
+//! world, and embed the manifest ([`package`]); then write what changed ([`stamp`]), and sign it with a
+//! key of this clone ([`signing`]). The same sources and tools give the same bytes, wherever the
+//! repository is cloned to ([`wrapper`]).
 
 mod compile;
 mod error;
 mod guests;
 mod optimise;
 mod package;
+mod signing;
 mod stamp;
 mod table;
 pub(crate) mod wrapper;
@@ -31,6 +33,7 @@ use self::{
     compile::Compiler,
     guests::{Guest, Guests},
     optimise::WasmOpt,
+    signing::Signer,
     stamp::{Stamp, write_if_changed},
     table::Row,
 };
@@ -90,6 +93,7 @@ impl BuildPlugins {
             compiler: Compiler::new(root, &self.target, &found)?,
             wit: Wit::load(root)?,
             tools: tools(root, wasm_opt.as_ref())?,
+            signer: Signer::open(root)?,
             wasm_opt,
             out: root.join(&self.out),
             test_out: root.join(&self.test_out),
@@ -123,6 +127,7 @@ struct Builder {
     wasm_opt: Option<WasmOpt>,
     /// Of this tool, `wasm-opt` and the contracts: what packages depend on beside their guests.
     tools: Digest,
+    signer: Signer,
     out: PathBuf,
     test_out: PathBuf,
     root: PathBuf,
@@ -188,7 +193,8 @@ impl Builder {
         if let Some(stamp) = Stamp::read(&stamp_path) {
             let files = [(component.clone(), stamp.output), (manifest.clone(), manifest_digest)];
             if stamp.holds(inputs, &files) {
-                return Ok(row(&stamp, "unchanged"));
+                let changed = self.signer.sign(&component, &stamp.output)?;
+                return Ok(row(&stamp, if changed { "signed" } else { "unchanged" }));
             }
         }
         let optimised = match &self.wasm_opt {
@@ -198,14 +204,12 @@ impl Builder {
         let package = package::package(guest, &optimised, &self.wit)?;
         // The component carries the manifest too, so a host that sees one new and the other old
         // knows that it came between the two writes.
+        let output = Digest::of(&package.bytes);
         let mut changed = write_if_changed(&component, &package.bytes)?;
+        changed |= self.signer.sign(&component, &output)?;
         changed |= write_if_changed(&manifest, guest.manifest_text.as_bytes())?;
-        let stamp = Stamp {
-            inputs,
-            output: Digest::of(&package.bytes),
-            bytes: package.bytes.len() as u64,
-            world: package.world,
-        };
+        let stamp =
+            Stamp { inputs, output, bytes: package.bytes.len() as u64, world: package.world };
         stamp.write(&stamp_path)?;
         Ok(row(&stamp, if changed { "built" } else { "unchanged" }))
     }

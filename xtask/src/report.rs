@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt::Write};
 
+use host_security::sign::SignError;
 use plugin_contract::{ComponentError, Explain, ManifestError};
 
 use crate::{build_plugins::BuildError, check_wit::WitError, tidy::TidyError};
@@ -28,6 +29,7 @@ fn explain<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Explain> {
         .or_else(|| is::<TidyError>(error))
         .or_else(|| is::<ManifestError>(error))
         .or_else(|| is::<ComponentError>(error))
+        .or_else(|| is::<SignError>(error))
 }
 
 #[cfg(test)]

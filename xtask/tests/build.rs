@@ -82,9 +82,17 @@ fn what_has_not_changed_is_not_written_again() {
         fs::read(root().join("plugins/test-guests/minimal/plugin.toml")).unwrap()
     );
 
+    let signature = out.path().join("minimal/minimal.wasm.sig");
+    let signed = fs::read(&signature).unwrap();
+
     let (_, status) = build_minimal(root(), out.path());
     assert_eq!(status, "unchanged");
     assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+
+    fs::remove_file(&signature).unwrap();
+    let (_, status) = build_minimal(root(), out.path());
+    assert_eq!(status, "signed");
+    assert_eq!(fs::read(&signature).unwrap(), signed);
 
     fs::write(&path, b"damaged").unwrap();
     let (_, status) = build_minimal(root(), out.path());

@@ -132,6 +132,20 @@ impl Auditor {
         }
     }
 
+    /// A path was only looked at, and might have been.
+    pub fn looked_at(&self, path: &[String]) {
+        if let Some(usage) = &self.inner.usage {
+            usage.look(path);
+        }
+    }
+
+    /// An instance has this much memory now.
+    pub fn used_memory(&self, bytes: u64) {
+        if let Some(usage) = &self.inner.usage {
+            usage.memory(bytes);
+        }
+    }
+
     /// An address was used, and was allowed: `connect:api.example.com:443`.
     pub fn used_address(&self, permission: &str) {
         if let Some(usage) = &self.inner.usage {
@@ -161,6 +175,8 @@ pub struct Usage {
 struct Seen {
     read: BTreeSet<Vec<String>>,
     written: BTreeSet<Vec<String>>,
+    looked_at: BTreeSet<Vec<String>>,
+    memory_bytes: u64,
     addresses: BTreeSet<String>,
     refused: BTreeSet<(String, String, String)>,
 }
@@ -182,6 +198,18 @@ impl Usage {
         if access.writes() {
             note(&mut seen.written);
         }
+    }
+
+    fn look(&self, path: &[String]) {
+        let mut seen = self.lock();
+        if seen.looked_at.len() < USED_MAX {
+            seen.looked_at.insert(path.to_vec());
+        }
+    }
+
+    fn memory(&self, bytes: u64) {
+        let mut seen = self.lock();
+        seen.memory_bytes = seen.memory_bytes.max(bytes);
     }
 
     fn address(&self, permission: &str) {
@@ -207,6 +235,16 @@ impl Usage {
     /// Paths that were written.
     pub fn written(&self) -> BTreeSet<Vec<String>> {
         self.lock().written.clone()
+    }
+
+    /// Paths of which it was only asked what they are.
+    pub fn looked_at(&self) -> BTreeSet<Vec<String>> {
+        self.lock().looked_at.clone()
+    }
+
+    /// The most memory that an instance had, in bytes, if one had any.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        Some(self.lock().memory_bytes).filter(|bytes| *bytes > 0)
     }
 
     /// Addresses, in the words of the manifest.

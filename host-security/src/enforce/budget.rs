@@ -158,6 +158,9 @@ impl ResourceLimiter for Budget {
             return Ok(false);
         }
         self.memory_bytes += more;
+        if let Some(auditor) = &self.auditor {
+            auditor.used_memory(self.memory_bytes);
+        }
         Ok(true)
     }
 

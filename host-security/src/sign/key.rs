@@ -90,14 +90,7 @@ impl SigningKey {
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         owner_only(&mut options);
-        let mut file = options.open(path).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => SignError::Exists { path: shown(path) },
-            _ => SignError::file(path, source),
-        })?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|source| {
-            let _ = fs::remove_file(path);
-            SignError::file(path, source)
-        })
+        write_new(path, &options, &text)
     }
 
     /// The public half.
@@ -150,6 +143,16 @@ impl PublicKey {
             path: shown(path),
             problem: "not `ed25519:` and the base64 of 32 bytes",
         })
+    }
+
+    /// Writes the key to a file that is not there yet, for all to read.
+    ///
+    /// # Errors
+    /// `sign/key-exists` if there is such a file; it is left alone. `sign/file` otherwise.
+    pub fn write_new(&self, path: &Path) -> Result<(), SignError> {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        write_new(path, &options, &format!("{self}\n"))
     }
 
     /// Whether its private half signed the message.
@@ -244,7 +247,7 @@ pub enum SignError {
         problem: &'static str,
     },
     /// The file cannot be read or written.
-    #[error("the key file `{path}` cannot be used")]
+    #[error("`{path}` cannot be used")]
     File {
         /// The file, escaped.
         path: String,
@@ -257,7 +260,7 @@ pub enum SignError {
 }
 
 impl SignError {
-    fn file(path: &Path, source: io::Error) -> Self {
+    pub(super) fn file(path: &Path, source: io::Error) -> Self {
         Self::File { path: shown(path), source }
     }
 }
@@ -288,6 +291,17 @@ impl Explain for SignError {
 
 pub(crate) fn shown(path: &Path) -> String {
     escape(&path.display().to_string(), 1_000)
+}
+
+fn write_new(path: &Path, options: &fs::OpenOptions, text: &str) -> Result<(), SignError> {
+    let mut file = options.open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => SignError::Exists { path: shown(path) },
+        _ => SignError::file(path, source),
+    })?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|source| {
+        let _ = fs::remove_file(path);
+        SignError::file(path, source)
+    })
 }
 
 /// A whole small file. A pipe or a device is not waited for.

@@ -1,12 +1,12 @@
 //! The file beside an artifact that says who vouches for it.
 
-use std::fmt;
+use std::{fmt, fs, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use plugin_contract::{Digest, escape};
 use serde::Deserialize;
 
-use super::{DOMAIN, PublicKey, SignatureRefused};
+use super::{DOMAIN, PublicKey, SignError, SignatureRefused};
 
 /// Longest signature file, in bytes.
 pub const SIGNATURE_BYTES_MAX: usize = 4 << 10;
@@ -86,6 +86,23 @@ impl Signature {
             return Err(SignatureRefused::Invalid { problem });
         }
         Ok(())
+    }
+
+    /// Writes the file. It appears whole or not at all, in place of one that may be there.
+    ///
+    /// # Errors
+    /// `sign/file`.
+    pub fn write(&self, path: &Path) -> Result<(), SignError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let unfinished = path.with_file_name(format!(".{name}.new-{}", std::process::id()));
+        let write = || {
+            fs::write(&unfinished, self.to_string())?;
+            fs::rename(&unfinished, path)
+        };
+        write().map_err(|source| {
+            let _ = fs::remove_file(&unfinished);
+            SignError::file(path, source)
+        })
     }
 
     /// The key that it says made it.

@@ -118,6 +118,20 @@ fn a_signature_file_reads_back_as_written() {
 }
 
 #[test]
+fn a_signature_file_is_replaced_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wasm.sig");
+    for _ in 0..2 {
+        let signature = SigningKey::generate().unwrap().sign(&digest_of(BYTES));
+        signature.write(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), signature.to_string());
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    let signature = SigningKey::generate().unwrap().sign(&digest_of(BYTES));
+    assert_eq!(signature.write(&path.join("below")).unwrap_err().code(), "sign/file");
+}
+
+#[test]
 fn the_format_does_not_change_by_accident() {
     // The first vector of RFC 8032; the same key, so a file that an older release wrote.
     let dir = tempfile::tempdir().unwrap();
@@ -231,10 +245,21 @@ fn a_public_key_is_read_from_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key.pub");
     let key = SigningKey::generate().unwrap().public();
-    fs::write(&path, format!("{key}\n")).unwrap();
+    key.write_new(&path).unwrap();
+    assert_eq!(key.write_new(&path).unwrap_err().code(), "sign/key-exists");
     assert_eq!(PublicKey::read(&path).unwrap(), key);
     fs::write(&path, "ed25519:?").unwrap();
     assert_eq!(PublicKey::read(&path).unwrap_err().code(), "sign/key-invalid");
+}
+
+#[test]
+fn trust_is_told_in_words() {
+    let key = SigningKey::generate().unwrap().public().id();
+    let signed = Trust::Signed { by: "builds\n".to_owned(), key };
+    assert_eq!(signed.to_string(), format!("signed by `builds\\n` ({key})"));
+    let unknown = Trust::Unknown { key }.to_string();
+    assert_eq!(unknown, format!("signed by a key nobody knows ({key})"));
+    assert_eq!(Trust::Unsigned.to_string(), "unsigned");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use plugin_contract::{Digest, Explain};
+use plugin_contract::{Digest, Explain, escape};
 use serde::Deserialize;
 
 use super::{KeyId, PublicKey, Signature};
@@ -56,7 +56,7 @@ impl fmt::Display for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsigned => f.write_str("unsigned"),
-            Self::Signed { by, key } => write!(f, "signed by `{by}` ({key})"),
+            Self::Signed { by, key } => write!(f, "signed by `{}` ({key})", escape(by, 100)),
             Self::Unknown { key } => write!(f, "signed by a key nobody knows ({key})"),
         }
     }

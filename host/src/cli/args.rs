@@ -29,7 +29,7 @@ pub(crate) struct PluginArgs {
 #[derive(Args)]
 pub(crate) struct HostArgs {
     /// What the operator decides, as TOML.
-    #[arg(long, value_name = "FILE", env = "PLUGIN_HOST_CONFIG")]
+    #[arg(long, visible_alias = "policy", value_name = "FILE", env = "PLUGIN_HOST_CONFIG")]
     config: Option<PathBuf>,
     /// An environment variable that plugins which ask for it are given. Without a value: the host's own.
     #[arg(long = "grant-env", value_name = "NAME[=VALUE]", value_parser = env_grant)]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use host::{HostError, PluginHost, PluginRef, ProcessCall};
+use host_security::audit::Usage;
 
 use super::{CliError, PluginArgs, say};
 
@@ -31,6 +32,10 @@ pub(crate) struct Run {
     /// The media type of the input. Left out, it is told from the file's extension.
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
+    /// Show the smallest `[permissions]` for what the plugin did, in place of its output. It may do all that
+    /// the policy allows, whether or not its manifest asks for it.
+    #[arg(long)]
+    learn: bool,
     /// Where the plugin's configuration and compiled code are kept. Left out, nothing is.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -45,7 +50,10 @@ impl Run {
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
         let plugin: PluginRef = self.plugin.parse().map_err(HostError::from)?;
         let input = read(&self.input).map_err(|error| CliError::file(&self.input, &error))?;
-        let builder = self.plugins.builder(self.data_dir.as_deref())?;
+        let mut builder = self.plugins.builder(self.data_dir.as_deref())?;
+        if self.learn {
+            builder = builder.learn(Usage::default());
+        }
         let host = builder.only(plugin.name.clone()).build().await?;
         if host.plugin(&plugin).is_err()
             && let Some(refused) = refused(&host, &plugin)
@@ -59,7 +67,21 @@ impl Run {
         call.request_id = Arc::from("run");
         call.options = self.options;
         let reply = host.process(&plugin, call).await;
+        let learned = self.learn.then(|| host.learned(&plugin)).transpose()?;
         host.shutdown(Duration::from_secs(5)).await;
+        if let Some(learned) = learned {
+            match json {
+                true => say(&serde_json::json!(learned).to_string()),
+                false => say(learned.to_toml().trim_end()),
+            }
+            // What was learnt is told even if the call failed: it may be the reason.
+            let reply = reply?;
+            if self.output != Path::new("-") {
+                let written = write(&self.output, &reply.output);
+                written.map_err(|error| CliError::file(&self.output, &error))?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let reply = reply?;
 
         write(&self.output, &reply.output).map_err(|error| CliError::file(&self.output, &error))?;

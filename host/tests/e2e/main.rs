@@ -14,3 +14,4 @@ mod http;
 mod operations;
 mod plugins;
 mod services;
+mod vouching;

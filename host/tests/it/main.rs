@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod filesystem;
+mod network;
 
 use std::{path::PathBuf, time::Duration};
 

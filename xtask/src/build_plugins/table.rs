@@ -16,7 +16,7 @@ pub(crate) struct Row {
     pub(crate) digest: Digest,
     /// The component, relative to the root of the repository where it is inside.
     pub(crate) path: String,
-    /// `built` or `unchanged`.
+    /// `built`, `signed` (the signature alone is new) or `unchanged`.
     pub(crate) status: &'static str,
 }
 

@@ -148,7 +148,10 @@ impl Inner {
             let rule = "it is, on the host, where a deny of another path holds";
             return Err(self.refuse_outright(asked.operation, &shown(guest), rule));
         }
-        self.auditor.used_path(guest, access);
+        match asked.access {
+            Need::All(access) => self.auditor.used_path(guest, access),
+            Need::Any => self.auditor.looked_at(guest),
+        }
         Ok(target)
     }
 

@@ -23,7 +23,7 @@ use wasmtime_wasi::{
     runtime::{AbortOnDropJoinHandle, spawn},
 };
 
-use super::{NetView, names, resolve::Unresolved};
+use super::{LOOKUPS_OF_STORE_MAX, NetView, names, resolve::Unresolved};
 
 /// The addresses of one name: on their way, or here.
 enum Lookup {
@@ -78,7 +78,8 @@ impl NetView<'_> {
             return Err(ErrorCode::AccessDenied);
         }
         let Ok(turn) = store.lookups.clone().try_acquire_owned() else {
-            plugin.exceeded("lookup", &name, "8 lookups of an instance at a time");
+            let limit = format!("{LOOKUPS_OF_STORE_MAX} lookups of an instance at a time");
+            plugin.exceeded("lookup", &name, &limit);
             return Err(ErrorCode::TemporaryResolverFailure);
         };
         let store = store.clone();

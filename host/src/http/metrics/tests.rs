@@ -5,6 +5,8 @@ use std::{
 
 use host_core::{BreakerState, CodeMetrics, MetricsSnapshot, PluginState, PoolStatus};
 
+use crate::AuditCounts;
+
 use super::{EngineFigures, Figures, PluginFigures, render};
 
 /// A plugin with 7 calls, 3 of which failed.
@@ -37,6 +39,7 @@ fn figures() -> Figures {
         plugins: vec![plugin("image-processor", "0.1.0"), plugin("log-enricher", "1.0.0-rc.1")],
         code,
         engines: vec![EngineFigures { engine: "unary", memories: 3, ..Default::default() }],
+        audit: AuditCounts { violations: 4, write_failures: 0 },
     }
 }
 
@@ -70,6 +73,8 @@ fn every_figure_is_told() {
     says(&text, "code_cache_misses_total 0");
     says(&text, r#"code_cache_bytes{place="memory"} 4096"#);
     says(&text, r#"engine_slots_used{engine="unary",kind="memory"} 3"#);
+    says(&text, "plugin_violations_total 4");
+    says(&text, "audit_write_failures_total 0");
     assert!(text.ends_with("# EOF\n"));
 }
 

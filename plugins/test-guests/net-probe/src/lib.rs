@@ -18,7 +18,6 @@
 mod outgoing;
 
 use std::{
-    fmt::Debug,
     io::{self, BufRead, BufReader, Write},
     net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket},
 };
@@ -109,16 +108,10 @@ fn many(number: usize) -> String {
     while sockets.len() < number {
         match create_tcp_socket(IpAddressFamily::Ipv4) {
             Ok(socket) => sockets.push(socket),
-            Err(error) => return format!("made {}, then error: {}", sockets.len(), shown(error)),
+            Err(error) => return format!("made {}, then error: {}", sockets.len(), error.name()),
         }
     }
     format!("made {}", sockets.len())
-}
-
-/// The name of the case alone.
-fn shown(error: impl Debug) -> String {
-    let text = format!("{error:?}");
-    text.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 guest_sdk::processor_plugin!(Probe);
@@ -133,7 +126,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let mut probe = Harness::<Probe>::new().unwrap();
-        let mut say = |line: &str| String::from_utf8(probe.process(line, "").unwrap().bytes).unwrap();
+        let mut say =
+            |line: &str| String::from_utf8(probe.process(line, "").unwrap().bytes).unwrap();
         assert_eq!(say(&format!("tcp-connect {at}")), "connected");
         drop(listener);
         assert_eq!(say(&format!("tcp-connect {at}")), "error: ConnectionRefused");
