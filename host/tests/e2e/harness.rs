@@ -111,6 +111,8 @@ impl Host {
         let announced: Value = serde_json::from_str(&first)
             .unwrap_or_else(|_| panic!("not serving: {first}{}", log.lock().unwrap()));
         let base = announced["listening"].as_str().unwrap().to_owned();
+        // The client wants to know whose cryptography to use, even where it uses none.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(Duration::from_secs(60)).no_proxy().build().unwrap();
         Self { child, base, announced, log, reader, client, _data: None }
     }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod authority;
 mod bad_input;
 mod cli;
 mod compile;

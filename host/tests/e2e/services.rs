@@ -58,13 +58,17 @@ fn events_are_taken_up_to_a_plugins_share() {
 #[test]
 fn what_is_not_built_yet_says_so() {
     let host = Host::serve(&built("test-plugins"));
-    for (service, says) in [
-        ("http", "this host offers no HTTP client"),
-        ("message", "this host carries no messages"),
-        ("data-dir", "this host keeps no data directories"),
-    ] {
-        assert_eq!(probe(&host, &[("do", service)]), json!({ "error": says }));
-    }
+    let answer = probe(&host, &[("do", "message")]);
+    assert_eq!(answer, json!({ "error": "this host carries no messages" }));
+}
+
+#[test]
+fn a_plugin_has_a_directory_of_its_own_and_no_network_it_was_not_granted() {
+    let host = Host::serve(&built("test-plugins"));
+    assert_eq!(probe(&host, &[("do", "data-dir")]), json!({ "ok": "/plugin-data" }));
+    let refused = probe(&host, &[("do", "http"), ("url", "http://127.0.0.1:9/")]);
+    let says = refused["error"].as_str().unwrap();
+    assert!(says.contains("permissions.net"), "{says}");
 }
 
 #[test]
