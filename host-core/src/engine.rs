@@ -15,7 +15,8 @@ use crate::{CoreError, code, ticker};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EngineSettings {
-    /// How often running guests are looked at: the grain of CPU time and deadlines. Default 10 ms.
+    /// How often running guests are looked at: the grain of CPU time and deadlines. Default 1 ms: with more
+    /// spinning guests than cores, others wait for a tick or two.
     pub tick: Duration,
     /// Stack of one guest, in bytes. Default 512 KiB.
     pub wasm_stack_bytes: usize,
@@ -45,7 +46,7 @@ pub struct PoolSettings {
 impl Default for EngineSettings {
     fn default() -> Self {
         Self {
-            tick: Duration::from_millis(10),
+            tick: Duration::from_millis(1),
             wasm_stack_bytes: 512 << 10,
             host_stack_bytes: 1536 << 10,
             pool: PoolSettings::default(),

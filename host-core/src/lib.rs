@@ -87,5 +87,5 @@ pub use pool::{Lease, Pool, PoolConfig, PoolStatus};
 pub use prepared::Prepared;
 pub use registry::{Loaded, Refused, Registry, RegistrySettings};
 pub use runtime::{Caller, MemoryRefused, Runtime, RuntimeBuilder, StoreData};
-pub use terms::{Embedder, OnFailure, Terms};
+pub use terms::{Embedder, OnFailure, Terms, Watch};
 pub use wasmtime;

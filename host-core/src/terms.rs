@@ -24,6 +24,9 @@ pub trait Embedder<T>: Send + Sync + 'static {
     }
 }
 
+/// Told of errors.
+pub type Watch = Arc<dyn Fn(&CoreError) + Send + Sync>;
+
 /// The terms of one plugin.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -41,7 +44,7 @@ pub struct Terms<T> {
     /// What callers get when the plugin is out of order.
     pub on_failure: OnFailure,
     /// Told of every call and every start that fails, at that moment; must not block. Default: nobody.
-    pub watch: Option<Arc<dyn Fn(&CoreError) + Send + Sync>>,
+    pub watch: Option<Watch>,
     /// Makes the data of a new store.
     pub data: Arc<dyn Fn() -> T + Send + Sync>,
 }

@@ -18,10 +18,20 @@ pub struct IpcCtx {
     pub(crate) events: Option<EventLog>,
     pub(crate) http: Option<Arc<dyn HttpFetch>>,
     pub(crate) env: Vec<(String, String)>,
-    /// Where the guest finds its private directory, in its own view.
-    pub(crate) data_dir: Option<String>,
+    pub(crate) data_dir: DataDir,
     /// Events emitted in the current second, and when it began.
     pub(crate) emitted: (u32, Instant),
+}
+
+/// Where a guest has its private directory.
+#[derive(Debug, Clone)]
+pub(crate) enum DataDir {
+    /// The host keeps none.
+    NotAvailable,
+    /// The guest was not granted one.
+    Denied,
+    /// Here, in its own view.
+    At(String),
 }
 
 /// [`IpcCtx`] and the table of the store's resources, found together.
@@ -65,7 +75,7 @@ impl IpcCtx {
                 events: None,
                 http: None,
                 env: Vec::new(),
-                data_dir: None,
+                data_dir: DataDir::NotAvailable,
                 emitted: (0, Instant::now()),
             },
         }
@@ -114,7 +124,14 @@ impl IpcCtxBuilder {
     /// for whoever serves `wasi:filesystem` to see to.
     #[must_use]
     pub fn data_dir(mut self, path: &str) -> Self {
-        self.ctx.data_dir = Some(path.to_owned());
+        self.ctx.data_dir = DataDir::At(path.to_owned());
+        self
+    }
+
+    /// The guest was not granted a private directory, on a host that has them.
+    #[must_use]
+    pub fn no_data_dir(mut self) -> Self {
+        self.ctx.data_dir = DataDir::Denied;
         self
     }
 

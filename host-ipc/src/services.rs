@@ -13,6 +13,7 @@ use crate::{
         DirError, EmitError, Host, HostConfigStore, HostHttpClient, HostLogger, HttpError,
         HttpResponse, LogError, LogLevel, StoreError,
     },
+    ctx::DataDir,
 };
 
 /// A guest's logger.
@@ -35,7 +36,11 @@ impl Host for IpcView<'_> {
     }
 
     fn get_plugin_data_dir(&mut self) -> wasmtime::Result<Result<String, DirError>> {
-        Ok(self.ctx.data_dir.clone().ok_or(DirError::NotAvailable))
+        Ok(match &self.ctx.data_dir {
+            DataDir::At(path) => Ok(path.clone()),
+            DataDir::Denied => Err(DirError::Denied),
+            DataDir::NotAvailable => Err(DirError::NotAvailable),
+        })
     }
 
     fn emit_event(

@@ -79,7 +79,8 @@ fn main() {
 fn put(directory: &Path, name: &str, body: &str) {
     let folder = directory.join(name);
     fs::create_dir_all(&folder).unwrap();
-    let manifest = guests::manifest(name, "[permissions]\ncpu-time = \"60s\"\ntimeout = \"60s\"").to_toml();
+    let manifest =
+        guests::manifest(name, "[permissions]\ncpu-time = \"60s\"\ntimeout = \"60s\"").to_toml();
     fs::write(folder.join("plugin.toml"), manifest).unwrap();
     let component = wat::parse_str(guests::v1(body, "")).unwrap();
     fs::write(folder.join(format!("{name}.wasm")), component).unwrap();

@@ -58,6 +58,11 @@ impl HostAudit {
         }
     }
 
+    /// Tells of what the host or its operator did to a plugin.
+    pub(crate) fn done(self: &Arc<Self>, plugin: &str, revision: &str, what: &str, detail: &str) {
+        Auditor::new(plugin, revision, Some(self.clone())).lifecycle(what, detail);
+    }
+
     /// Writes what is left and seals the log. Blocks.
     pub(crate) fn close(&self) {
         if let Some(log) = &self.log

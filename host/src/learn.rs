@@ -71,17 +71,22 @@ impl Learned {
             (asked.access.reads() && read.iter().any(|path| covers(asked, path)))
                 || (asked.access.writes() && written.iter().any(|path| covers(asked, path)))
         };
-        let unused_fs = asked.fs.iter().filter(|asked| !is_used(asked)).map(|asked| format!("fs {asked}"));
+        let unused_fs =
+            asked.fs.iter().filter(|asked| !is_used(asked)).map(|asked| format!("fs {asked}"));
         let used_net = |asked: &str| addresses.contains(asked);
         let unused_net = asked.net.iter().map(ToString::to_string);
-        let unused_net = unused_net.filter(|asked| !used_net(asked)).map(|asked| format!("net {asked}"));
+        let unused_net =
+            unused_net.filter(|asked| !used_net(asked)).map(|asked| format!("net {asked}"));
         let refusals = usage.refusals().into_iter();
         Self {
-            fs: paths.into_iter().map(|(path, access)| FsPermission { access, path }.to_string()).collect(),
+            fs: paths
+                .into_iter()
+                .map(|(path, access)| FsPermission { access, path }.to_string())
+                .collect(),
             env: asked.env.iter().map(ToString::to_string).collect(),
-            memory: usage.memory_bytes().map(|bytes| {
-                ByteSize::new(bytes.div_ceil(1_000_000) * 1_000_000).to_string()
-            }),
+            memory: usage
+                .memory_bytes()
+                .map(|bytes| ByteSize::new(bytes.div_ceil(1_000_000) * 1_000_000).to_string()),
             refused: refusals
                 .map(|(operation, resource, allow)| Refusal {
                     operation,

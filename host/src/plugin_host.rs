@@ -18,12 +18,13 @@ use host_core::{
 };
 use host_ipc::EventLog;
 use host_security::Grant;
-use plugin_contract::{Digest, PluginId, World};
+use plugin_contract::{Digest, Explain, PluginId, World};
 use semver::Version;
 use tokio::time::Instant;
 
 use crate::{
-    AuditCounts, HostError, Learned, PluginHostBuilder, PluginRef, state::HostState, terms::HostTerms,
+    AuditCounts, HostError, Learned, PluginHostBuilder, PluginRef, state::HostState,
+    terms::HostTerms,
 };
 
 /// Plugins that serve, and the one way to call them. Cheap to clone; all clones are one host.
@@ -163,9 +164,11 @@ impl PluginHost {
         let loaded = self.inner.registry.load(path, only).await?;
         let mut known = self.inner.refused();
         for refused in loaded.refused {
-            let error = CoreError::Shared(refused.error).into();
+            let error = HostError::from(CoreError::Shared(refused.error));
             let state = PluginState::Failed;
             let path = refused.path.clone();
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            self.inner.terms.audit.done(&file, "", "refused", error.code());
             known.insert(path, Arc::new(Refused { path: refused.path, error, state }));
         }
         // What was registered and did not start says so itself, for as long as that is so.
@@ -327,7 +330,9 @@ impl PluginHost {
     pub async fn unload(&self, plugin: &PluginRef, timeout: Duration) -> Result<(), HostError> {
         for found in self.inner.versions(plugin)? {
             let deadline = Instant::now() + timeout;
-            self.inner.registry.unload(found.name(), found.version(), deadline).await?;
+            let done = self.inner.registry.unload(found.name(), found.version(), deadline).await;
+            self.inner.audit("unloaded", &found, &done);
+            done?;
         }
         Ok(())
     }
@@ -338,7 +343,9 @@ impl PluginHost {
     /// `host/unknown-plugin`, and those of starting it.
     pub async fn start(&self, plugin: &PluginRef) -> Result<(), HostError> {
         for found in self.inner.versions(plugin)? {
-            self.inner.registry.start(found.name(), found.version()).await?;
+            let done = self.inner.registry.start(found.name(), found.version()).await;
+            self.inner.audit("started", &found, &done);
+            done?;
         }
         Ok(())
     }
@@ -351,7 +358,9 @@ impl PluginHost {
     pub async fn reload(&self, plugin: &PluginRef, timeout: Duration) -> Result<(), HostError> {
         for found in self.inner.versions(plugin)? {
             let deadline = Instant::now() + timeout;
-            self.inner.registry.reload(found.name(), found.version(), deadline).await?;
+            let done = self.inner.registry.reload(found.name(), found.version(), deadline).await;
+            self.inner.audit("reloaded", &found, &done);
+            done?;
         }
         Ok(())
     }
@@ -470,6 +479,13 @@ impl Inner {
             true => Err(HostError::UnknownPlugin(plugin.clone())),
             false => Ok(versions),
         }
+    }
+
+    /// What an operator did to a plugin belongs into the audit log, and so does what came of it.
+    fn audit<R>(&self, what: &str, plugin: &HostPlugin, done: &Result<R, CoreError>) {
+        let (name, version) = (plugin.name().as_str(), plugin.version().to_string());
+        let detail = done.as_ref().map_or_else(Explain::code, |_| "by the operator");
+        self.terms.audit.done(name, &version, what, detail);
     }
 
     fn info(&self, plugin: &HostPlugin) -> PluginInfo {

@@ -83,16 +83,18 @@ impl HostTerms {
         let (config, events) = (self.config.clone(), self.events.clone());
         let (name, version) = (plugin.name().clone(), plugin.version().to_string());
         let fetch = Arc::new(Fetch::new(confinement.net().clone()));
-        let has_data_dir = self.data.is_some() && confinement.grant().has_data_dir();
+        let keeps_data = self.data.is_some();
         move || {
             let mut ipc = IpcCtx::builder(name.clone(), &version)
                 .config(config.clone())
                 .events(events.clone())
                 .http(fetch.clone())
                 .env(confinement.grant().env());
-            if has_data_dir {
-                ipc = ipc.data_dir(DATA_DIR);
-            }
+            ipc = match confinement.grant().has_data_dir() {
+                true if keeps_data => ipc.data_dir(DATA_DIR),
+                true => ipc,
+                false => ipc.no_data_dir(),
+            };
             HostState::new(&confinement, ipc.build())
         }
     }

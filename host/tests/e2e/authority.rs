@@ -55,11 +55,8 @@ fn inspect_explains_each_decision_and_its_rule() {
 fn the_audit_log_says_why_a_file_could_not_be_opened() {
     let dir = operator("");
     let data = dir.path().join("data");
-    let host = Host::serve_from(
-        &built("test-plugins"),
-        &data,
-        &["--config", &path(&dir, "host.toml")],
-    );
+    let host =
+        Host::serve_from(&built("test-plugins"), &data, &["--config", &path(&dir, "host.toml")]);
     let commands = "read /library/book\nread /etc/passwd";
     let (status, answer) = host.process("file-probe", &[], commands);
     assert_eq!((status, answer.as_str()), (200, "ok a story\nerror PermissionDenied\n"));
@@ -74,7 +71,8 @@ fn the_audit_log_says_why_a_file_could_not_be_opened() {
     assert!(record["allow"].as_str().unwrap().starts_with("plugin.toml: permissions.fs = ["));
     assert!(run(&["audit", "verify", "--data-dir", data]).status.success());
     // One byte changed, and it is told where.
-    let log = fs::read_dir(Path::new(data).join("audit")).unwrap().map(|entry| entry.unwrap().path());
+    let log =
+        fs::read_dir(Path::new(data).join("audit")).unwrap().map(|entry| entry.unwrap().path());
     let log = log.filter(|path| path.extension().is_some_and(|ext| ext == "jsonl")).min().unwrap();
     let text = fs::read_to_string(&log).unwrap();
     fs::write(&log, text.replace("/etc/passwd", "/etc/hosts!")).unwrap();
@@ -112,8 +110,18 @@ fn a_run_that_learns_shows_what_the_plugin_needs() {
     let plugins = built("test-plugins").display().to_string();
     let (config, input) = (path(&dir, "host.toml"), path(&dir, "commands"));
     let learned = run(&[
-        "run", "file-probe", "--learn", "--plugins", &plugins, "--policy", &config, "--input",
-        &input, "--content-type", "text/plain", "--json",
+        "run",
+        "file-probe",
+        "--learn",
+        "--plugins",
+        &plugins,
+        "--policy",
+        &config,
+        "--input",
+        &input,
+        "--content-type",
+        "text/plain",
+        "--json",
     ]);
     let learned = parsed(&learned);
     assert_eq!(learned["fs"], json!(["read:/library/book"]));

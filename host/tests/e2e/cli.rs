@@ -79,7 +79,7 @@ fn inspect_shows_what_a_component_is_and_whether_it_would_load() {
     };
     assert!(has("imports", "toolsku:host-api/host-services@1.0.0"));
     assert!(has("exports", "toolsku:plugin-system/event-handler@1.0.0"));
-    assert!(has("permissions", "memory 64000000 bytes: granted"));
+    assert!(has("permissions", "memory 64MB: granted by"));
     assert!(has("producers", "rustc"));
     assert_eq!(seen["verdict"]["loads"], json!(true));
 

@@ -69,7 +69,7 @@ impl FsView<'_> {
 
 impl preopens::Host for FsView<'_> {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Handle, String)>> {
-        let root = Node::Dir(DirNode { dir: Inner::root(), _slot: None });
+        let root = Node::Dir(DirNode { dir: self.ctx.fs.inner.root(), _slot: None });
         let pushed = self.table.push(root)?;
         Ok(vec![(Resource::new_own(pushed.rep()), "/".to_owned())])
     }

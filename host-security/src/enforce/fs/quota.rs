@@ -62,6 +62,8 @@ pub(super) struct Counting<'a> {
 #[derive(Debug, Default)]
 struct Held {
     counted: Option<Instant>,
+    /// How long that took.
+    took: Duration,
     bytes: u64,
     entries: u64,
     /// Files that guests hold open: what has no name any more still takes its bytes.
@@ -119,9 +121,12 @@ impl Tree {
 
 impl Held {
     fn count(&mut self, root: &Path) {
+        let began = Instant::now();
         (self.bytes, self.entries) = measure(root);
+        self.took = began.elapsed();
         let nameless = self.open.values().filter(|open| open.nameless);
-        self.bytes += nameless.map(|open| open.bytes).sum::<u64>();
+        let nameless: u64 = nameless.map(|open| open.bytes).sum();
+        self.bytes = self.bytes.saturating_add(nameless);
         self.counted = Some(Instant::now());
     }
 }
@@ -137,7 +142,9 @@ impl Counting<'_> {
         if fits(&self.held, self.room) {
             return Ok(());
         }
-        if self.held.counted.is_none_or(|counted| counted.elapsed() >= COUNT_AGAIN) {
+        // A large tree is not counted all the time because someone keeps asking.
+        let good_for = COUNT_AGAIN.max(self.held.took * 20);
+        if self.held.counted.is_none_or(|counted| counted.elapsed() >= good_for) {
             self.held.count(&self.tree.root);
         }
         if fits(&self.held, self.room) { Ok(()) } else { Err(Full) }

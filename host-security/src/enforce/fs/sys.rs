@@ -93,9 +93,8 @@ pub(super) fn stat(file: impl AsFd) -> Result<Stat, Errno> {
 }
 
 /// Device and inode.
+#[expect(clippy::unnecessary_cast, reason = "the fields have other types on other systems")]
 pub(super) fn identity(stat: &Stat) -> Identity {
-    // Of other widths on other systems.
-    #[allow(clippy::unnecessary_cast, reason = "the fields have other types on other systems")]
     (stat.st_dev as u64, stat.st_ino as u64)
 }
 

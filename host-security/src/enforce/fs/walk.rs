@@ -23,6 +23,9 @@ const LINKS_MAX: usize = 32;
 /// Longest path a guest may say, in bytes.
 const PATH_BYTES_MAX: usize = 4096;
 
+/// How often a name is looked at again because it changed between two looks.
+pub(super) const TRIES: usize = 8;
+
 /// Deepest path, in components: deeper trees cannot be made, so that what was made can be removed again.
 const DEPTH_MAX: usize = 100;
 
@@ -111,9 +114,16 @@ pub(super) fn shown(path: &[String]) -> String {
 }
 
 impl Inner {
-    /// The root of the view.
-    pub(super) fn root() -> Dir {
-        Dir { guest: Vec::new(), place: None }
+    /// The root of the view: on the host if all of `/` was granted, else a directory between trees.
+    pub(super) fn root(&self) -> Dir {
+        let place = match self.view.spot(&[]) {
+            Spot::Mount(mount) => {
+                let fd = mount.root().ok().map(|root| root.dir().clone());
+                fd.map(|fd| Place { fd, mount })
+            }
+            Spot::Between | Spot::Outside => None,
+        };
+        Dir { guest: Vec::new(), place }
     }
 
     /// Resolves `path`, beginning at `start`, and asks the rules about it.
@@ -144,15 +154,28 @@ impl Inner {
             Target::Name(named) => (&named.guest, &named.parent, Some(named.name.as_str())),
         };
         let access = asked.access.access();
-        if self.view.is_denied_on_host(place.fd.as_fd(), name, access) {
-            let rule = "it is, on the host, where a deny of another path holds";
-            return Err(self.refuse_outright(asked.operation, &shown(guest), rule));
-        }
+        self.check_on_host(asked.operation, guest, place.fd.as_fd(), name, access)?;
         match asked.access {
             Need::All(access) => self.auditor.used_path(guest, access),
             Need::Any => self.auditor.looked_at(guest),
         }
         Ok(target)
+    }
+
+    /// Asks whether a deny is about the place on the host, whatever path led to it.
+    pub(super) fn check_on_host(
+        &self,
+        operation: &str,
+        path: &[String],
+        directory: BorrowedFd<'_>,
+        name: Option<&str>,
+        access: FsAccess,
+    ) -> Outcome<()> {
+        if !self.view.is_denied_on_host(directory, name, access) {
+            return Ok(());
+        }
+        let rule = "it is, on the host, where a deny of another path holds";
+        Err(self.refuse_outright(operation, &shown(path), rule))
     }
 
     /// Refuses, and says so in the audit log.
@@ -276,31 +299,37 @@ impl Walk<'_> {
         if is_last && !self.asked.follow {
             return Ok(Some(Named { guest, parent, name: part, must_be_dir }));
         }
-        if !is_last {
-            match sys::open_dir(parent.fd.as_fd(), &part) {
-                Ok(fd) => {
-                    let place = Place { fd: Arc::new(fd), mount: parent.mount };
-                    self.stack.push(Dir { guest, place: Some(place) });
+        for _ in 0..TRIES {
+            if !is_last {
+                match sys::open_dir(parent.fd.as_fd(), &part) {
+                    Ok(fd) => {
+                        let place = Place { fd: Arc::new(fd), mount: parent.mount };
+                        self.stack.push(Dir { guest, place: Some(place) });
+                        return Ok(None);
+                    }
+                    // Perhaps a link: looked at below.
+                    Err(Errno::NOTDIR | Errno::LOOP) => {}
+                    Err(error) => return Err(sys::code(error)),
+                }
+            }
+            let found = match sys::stat_at(parent.fd.as_fd(), &part) {
+                Ok(stat) => Some(sys::file_type(&stat)),
+                Err(Errno::NOENT) if is_last => None,
+                Err(error) => return Err(sys::code(error)),
+            };
+            match found {
+                Some(FileType::Symlink) => {
+                    self.follow(&parent, &part, &guest)?;
                     return Ok(None);
                 }
-                // Perhaps a link: looked at below.
-                Err(Errno::NOTDIR | Errno::LOOP) => {}
-                Err(error) => return Err(sys::code(error)),
+                _ if is_last => return Ok(Some(Named { guest, parent, name: part, must_be_dir })),
+                // It was something else a moment ago.
+                Some(FileType::Directory) => {}
+                _ => return Err(ErrorCode::NotDirectory),
             }
         }
-        let is_link = match sys::stat_at(parent.fd.as_fd(), &part) {
-            Ok(stat) => sys::file_type(&stat) == FileType::Symlink,
-            Err(Errno::NOENT) if is_last => false,
-            Err(error) => return Err(sys::code(error)),
-        };
-        if is_link {
-            self.follow(&parent, &part, &guest)?;
-            return Ok(None);
-        }
-        if !is_last {
-            return Err(ErrorCode::NotDirectory);
-        }
-        Ok(Some(Named { guest, parent, name: part, must_be_dir }))
+        // Someone keeps changing it.
+        Err(ErrorCode::Busy)
     }
 
     /// Goes on where a link leads, from the directory that it is in.

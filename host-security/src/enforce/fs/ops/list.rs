@@ -42,6 +42,7 @@ impl Inner {
         };
         let Some(place) = &listing.dir.place else { return Ok(listing) };
         self.check("list", &listing.dir.guest, Need::All(FsAccess::Read))?;
+        self.check_on_host("list", &listing.dir.guest, place.fd.as_fd(), None, FsAccess::Read)?;
         listing._slot = Some(open.take(self, &shown(&listing.dir.guest))?);
         let fd = sys::reopen_dir(place.fd.as_fd()).map_err(sys::code)?;
         listing.entries = Some(rustix::fs::Dir::new(fd).map_err(sys::code)?);

@@ -13,11 +13,8 @@ use crate::enforce::fs::{
     Inner, OpenFiles,
     node::{DirNode, Node, OpenFile},
     sys::{self, Outcome},
-    walk::{Asked, Dir, Named, Need, Place, Target, shown},
+    walk::{Asked, Dir, Named, Need, Place, TRIES, Target, shown},
 };
-
-/// How often a name is looked at again because it changed between two looks.
-const TRIES: usize = 8;
 
 /// What a guest wants to open, and how.
 #[derive(Debug, Clone, Copy)]
