@@ -336,6 +336,11 @@ impl Answer {
 }
 
 impl Decision {
+    /// Whether it is about an amount, such as memory, and not about authority.
+    pub fn is_amount(&self) -> bool {
+        !["fs ", "net ", "env "].iter().any(|kind| self.asked.starts_with(kind))
+    }
+
     /// Whether the plugin gets just what it asked for.
     pub fn is_granted(&self) -> bool {
         matches!(&self.answer, Answer::Granted { except, .. } if except.is_empty())

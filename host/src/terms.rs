@@ -115,7 +115,9 @@ impl Embedder<HostState> for HostTerms {
         };
         let grant = self.grant(&plugin.manifest);
         auditor.lifecycle("loaded", &format!("{}, {signer}", plugin.info.digest));
-        auditor.granted(grant.decisions().iter().map(ToString::to_string).collect());
+        // An amount within its ceiling is no news.
+        let told = grant.decisions().iter().filter(|told| !(told.is_amount() && told.is_granted()));
+        auditor.granted(told.map(ToString::to_string).collect());
         let limits = grant.limits().clone();
         let settings = self.plugins.get(plugin.name()).cloned().unwrap_or_default();
         let data_dir = self.data.as_ref().map(|data| data.join(plugin.name().as_str()));

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::{Loaded, Refused, Registry, Shelf};
 use crate::plugin::Ask;
 use crate::{
-    CoreError, Description, Node, Operation, Plugin, PluginState, StoreData, Terms, discover,
-    read_artifact, start_plan,
+    CoreError, Description, Found, Node, Operation, Plugin, PluginState, StoreData, Terms,
+    discover, read_artifact, start_plan,
 };
 
 /// Something on its way to the shelf.
@@ -210,42 +210,48 @@ impl<T: StoreData> Shelf<T> {
         directory: &Path,
         only: Option<&PluginId>,
     ) -> Result<(Vec<Candidate<T>>, Vec<Refused>), CoreError> {
-        let (mut candidates, mut refused) = (Vec::<Candidate<T>>::new(), Vec::new());
-        type Identity = (PluginId, Version);
-        let mut first_of: HashMap<Identity, PathBuf> = (self.all().iter())
+        let (mut found, mut refused) = (Vec::new(), Vec::new());
+        for Found { path, artifact } in discover(directory, self.settings.admission.clone())? {
+            match artifact {
+                Ok(artifact) => found.push((path, artifact.description)),
+                Err(error) => refused.push(Refused { path, error: Arc::new(error) }),
+            }
+        }
+        if let Some(only) = only {
+            retain_needed(&mut found, only);
+        }
+        let there = self.all();
+        let mut first_of: HashMap<(PluginId, Version), PathBuf> = (there.iter())
             .map(|plugin| {
                 ((plugin.name().clone(), plugin.version().clone()), plugin.path().to_owned())
             })
             .collect();
-        for found in discover(directory, self.settings.admission.clone())? {
-            let path = found.path.clone();
-            let decided = found.artifact.and_then(|artifact| {
-                let description = artifact.description;
-                let identity = (description.name().clone(), description.version().clone());
-                if let Some(first) = first_of.get(&identity) {
+        let mut candidates = Vec::with_capacity(found.len());
+        for (path, description) in found {
+            let (plugin, version) = (description.name().clone(), description.version().clone());
+            let decided = match first_of.get(&(plugin.clone(), version.clone())) {
+                Some(first) => {
                     // The very plugin that is there.
-                    if *first == path
-                        && self.all().iter().any(|there| {
-                            there.path() == path
-                                && there.description().info.digest == description.info.digest
-                        })
-                    {
-                        return Ok(None);
+                    let is_there = there.iter().any(|there| {
+                        there.path() == path
+                            && there.description().info.digest == description.info.digest
+                    });
+                    if *first == path && is_there {
+                        continue;
                     }
-                    let (plugin, version) = identity;
-                    return Err(CoreError::Duplicate { plugin, version, first: first.clone() });
+                    Err(CoreError::Duplicate { plugin, version, first: first.clone() })
                 }
-                let terms = self.embedder.terms(&description).map_err(CoreError::Denied)?;
-                first_of.insert(identity, path.clone());
-                Ok(Some(Candidate { path: path.clone(), description, terms }))
-            });
+                // Asked last: what may not run takes nobody's place.
+                None => {
+                    self.embedder.terms(&description).map_err(CoreError::Denied).inspect(|_| {
+                        first_of.insert((plugin, version), path.clone());
+                    })
+                }
+            };
             match decided {
-                Ok(candidate) => candidates.extend(candidate),
-                Err(error) => refused.push(Refused { path: found.path, error: Arc::new(error) }),
+                Ok(terms) => candidates.push(Candidate { path, description, terms }),
+                Err(error) => refused.push(Refused { path, error: Arc::new(error) }),
             }
-        }
-        if let Some(only) = only {
-            retain_needed(&mut candidates, only);
         }
         Ok((candidates, refused))
     }
@@ -259,12 +265,12 @@ impl<T: StoreData> Shelf<T> {
 }
 
 /// Keeps one plugin and, step by step, what it depends on.
-fn retain_needed<T>(candidates: &mut Vec<Candidate<T>>, only: &PluginId) {
+fn retain_needed(found: &mut Vec<(PathBuf, Arc<Description>)>, only: &PluginId) {
     let mut needed = HashSet::from([only.clone()]);
     loop {
         let before = needed.len();
-        for candidate in candidates.iter() {
-            let manifest = &candidate.description.manifest;
+        for (_, description) in found.iter() {
+            let manifest = &description.manifest;
             if needed.contains(&manifest.plugin.name) {
                 needed.extend(manifest.dependencies.keys().cloned());
             }
@@ -273,7 +279,7 @@ fn retain_needed<T>(candidates: &mut Vec<Candidate<T>>, only: &PluginId) {
             break;
         }
     }
-    candidates.retain(|candidate| needed.contains(candidate.description.name()));
+    found.retain(|(_, description)| needed.contains(description.name()));
 }
 
 pub(super) fn duplicate<T: StoreData>(plugin: &Plugin<T>, first: &Plugin<T>) -> CoreError {

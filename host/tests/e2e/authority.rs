@@ -140,3 +140,28 @@ fn a_policy_that_cannot_be_understood_is_told_with_file_line_and_form() {
     let says = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(says.contains("host.toml: line 2") && says.contains("expected `read:`"), "{says}");
 }
+
+#[test]
+fn an_unsigned_copy_keeps_no_signed_plugin_out() {
+    let dir = TempDir::new().unwrap();
+    let real = built("plugins").join("text-transformer");
+    for (copy, files) in [
+        ("a-copy", &["plugin.toml", "text-transformer.wasm"][..]),
+        ("real", &["plugin.toml", "text-transformer.wasm", "text-transformer.wasm.sig"]),
+    ] {
+        fs::create_dir_all(dir.path().join("plugins").join(copy)).unwrap();
+        for file in files {
+            fs::copy(real.join(file), dir.path().join("plugins").join(copy).join(file)).unwrap();
+        }
+    }
+    let public = fs::read_to_string(built("plugins").join("../dev-signing.pub")).unwrap();
+    let text = format!(
+        "[signatures]\nrequire-signature = true\n[signatures.trusted-keys]\ndev = \"{}\"",
+        public.trim()
+    );
+    fs::write(dir.path().join("host.toml"), text).unwrap();
+    let (plugins, config) = (path(&dir, "plugins"), path(&dir, "host.toml"));
+    let list = parsed(&run(&["list", "--json", "--plugins", &plugins, "--config", &config]));
+    assert_eq!(list["plugins"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(list["refused"][0]["code"], "signature/missing");
+}
