@@ -238,6 +238,9 @@ impl PluginHostBuilder {
         let host = PluginHost::new(terms, registry);
         if let Some(directory) = &self.plugins {
             host.load_only(directory, self.only.as_ref()).await?;
+            if self.only.is_none() {
+                host.warn_of_names_that_are_none();
+            }
         }
         Ok(host)
     }

@@ -234,6 +234,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_manual_is_understood() {
+        let config: HostConfig = include_str!("../../docs/host.toml").parse().unwrap();
+        let name: plugin_contract::PluginId = "image-processor".parse().unwrap();
+        assert_eq!(config.policy.plugins[&name].allow.fs.len(), 2);
+        assert_eq!(config.signatures.trusted.len(), 1);
+        assert!(config.plugins[&name].per_call);
+    }
+
+    #[test]
     fn what_cannot_be_understood_is_named_with_its_place() {
         assert_eq!("".parse::<HostConfig>().unwrap(), HostConfig::default());
         refused("[health]\nintervall = \"1s\"", "line 2: unknown field `intervall`");

@@ -1,7 +1,7 @@
 //! The host: plugins by name, and calls to them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -176,6 +176,17 @@ impl PluginHost {
             known.remove(plugin.path());
         }
         Ok(())
+    }
+
+    /// A misspelt name in the operator's file would otherwise be noticed when it is too late.
+    pub(crate) fn warn_of_names_that_are_none(&self) {
+        let Inner { terms, registry, .. } = &*self.inner;
+        let known: Vec<_> = registry.all().iter().map(|plugin| plugin.name().clone()).collect();
+        let named = terms.plugins.keys().chain(terms.policy.plugins.keys());
+        let unknown: BTreeSet<_> = named.filter(|name| !known.contains(name)).collect();
+        for name in unknown {
+            tracing::warn!(%name, "the configuration speaks of a plugin that is not there");
+        }
     }
 
     /// What does not serve, and why: what was never let in, and what has failed.

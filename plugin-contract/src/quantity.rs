@@ -138,10 +138,12 @@ fn shown(text: &str) -> String {
 macro_rules! as_text {
     ($($type:ty),*) => {$(
         impl TryFrom<String> for $type {
-            type Error = <$type as FromStr>::Err;
+            type Error = String;
 
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
+            fn try_from(text: String) -> Result<Self, String> {
+                // Among many values, the one that is wrong is to be found.
+                let refused = |problem| format!("`{}`: {problem}", $crate::escape(&text, 80));
+                text.parse().map_err(refused)
             }
         }
 
