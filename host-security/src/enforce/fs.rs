@@ -3,7 +3,7 @@
 //! A guest gets a single preopened directory, a virtual `/`. Every path it names is resolved here, one
 //! component at a time, each opened beneath the directory that was opened before it and never through a
 //! symbolic link: links are read and their targets resolved like what the guest writes. At each step the
-//! [`FsRules`](crate::FsRules) are asked about the path in the guest's view. So `..`, links, renames and
+//! [`FsRules`] are asked about the path in the guest's view. So `..`, links, renames and
 //! look-alike prefixes lead where the rules are asked again, and whoever swaps a link between two steps
 //! gains nothing: what was opened is what was decided about.
 //!
@@ -13,6 +13,7 @@
 //! | `walk`      | from a path to the directory that holds it                 |
 //! | `ops`       | what may be done there, one function for each operation    |
 //! | `quota`     | how much a tree holds                                      |
+//! | `reach`     | how deep a tree may be                                     |
 //! | `node`      | what a guest holds: directories, files                     |
 //! | `guest`     | `wasi:filesystem`, in terms of the above                   |
 //! | `streams`   | reading and writing                                        |
@@ -23,6 +24,7 @@ mod guest;
 mod node;
 mod ops;
 mod quota;
+mod reach;
 mod streams;
 mod sys;
 #[cfg(test)]

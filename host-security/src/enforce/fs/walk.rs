@@ -27,7 +27,7 @@ const PATH_BYTES_MAX: usize = 4096;
 pub(super) const TRIES: usize = 8;
 
 /// Deepest path, in components: deeper trees cannot be made, so that what was made can be removed again.
-const DEPTH_MAX: usize = 100;
+pub(super) const DEPTH_MAX: usize = 100;
 
 /// A directory of the plugin's view.
 #[derive(Debug, Clone)]

@@ -107,6 +107,7 @@ impl Inner {
         if (old.must_be_dir || new.must_be_dir) && !is_dir {
             return Err(ErrorCode::NotDirectory);
         }
+        self.check_moved_reach(operation, &old, &new, is_dir)?;
         let replaced = match sys::stat_at(new.parent(), &new.name) {
             Ok(stat) => Some(stat).filter(|stat| sys::identity(stat) != sys::identity(&moved)),
             Err(Errno::NOENT) => None,
@@ -165,6 +166,7 @@ impl Inner {
         if sys::stat_at(named.parent(), &named.name).is_ok() {
             return Err(ErrorCode::Exist);
         }
+        self.check_reach(operation, named)?;
         counting.check(0, 1).map_err(|_| self.full(operation, &named.guest, mount))?;
         make().map_err(sys::code)?;
         counting.added();

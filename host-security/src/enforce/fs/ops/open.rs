@@ -170,6 +170,7 @@ impl Inner {
         let mount = &named.parent.mount;
         let made = {
             let mut counting = mount.root()?.tree.count(mount.room);
+            self.check_reach("create", named)?;
             counting.check(0, 1).map_err(|_| self.full("create", &named.guest, mount))?;
             let made = sys::open_file(named.parent(), &named.name, opening.system(), true);
             if made.is_ok() {
