@@ -6,8 +6,9 @@ use plugin_contract::PluginId;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
 use crate::{
-    ConfigStore, EventLog, GuestOutput, HttpFetch, LogLimits, PluginLog,
+    ConfigStore, EventLog, GuestOutput, HttpFetch, LimitReached, LogLimits, PluginLog,
     bindings::toolsku::host_api::{host_services, messaging},
+    limit::LimitWatch,
 };
 
 /// What one instance of a plugin knows of its host.
@@ -19,6 +20,7 @@ pub struct IpcCtx {
     pub(crate) http: Option<Arc<dyn HttpFetch>>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) data_dir: DataDir,
+    pub(crate) watch: LimitWatch,
     /// Events emitted in the current second, and when it began.
     pub(crate) emitted: (u32, Instant),
 }
@@ -76,6 +78,7 @@ impl IpcCtx {
                 http: None,
                 env: Vec::new(),
                 data_dir: DataDir::NotAvailable,
+                watch: LimitWatch::default(),
                 emitted: (0, Instant::now()),
             },
         }
@@ -117,6 +120,14 @@ impl IpcCtxBuilder {
     #[must_use]
     pub fn http(mut self, http: Arc<dyn HttpFetch>) -> Self {
         self.ctx.http = Some(http);
+        self
+    }
+
+    /// Has `watch` told of every limit that the guest reaches. It must not block.
+    #[must_use]
+    pub fn watch_limits(mut self, watch: Arc<dyn Fn(&LimitReached) + Send + Sync>) -> Self {
+        self.ctx.watch = LimitWatch::new(watch);
+        self.ctx.log.watched(self.ctx.watch.clone());
         self
     }
 

@@ -33,6 +33,7 @@ mod config;
 mod ctx;
 mod events;
 mod http;
+mod limit;
 mod log;
 mod messaging;
 mod services;
@@ -42,5 +43,6 @@ pub use config::{ConfigError, ConfigLimits, ConfigStore, MemoryConfigStore, Redb
 pub use ctx::{INTERFACES, IpcCtx, IpcCtxBuilder, IpcView, add_to_linker};
 pub use events::{EmitRefused, Event, EventLog, EventLogLimits, EventPage};
 pub use http::{HttpFailure, HttpFetch, HttpMethod, HttpReply, HttpRequest};
+pub use limit::LimitReached;
 pub use log::{LogLimits, PluginLog};
 pub use stdio::GuestOutput;

@@ -1,8 +1,10 @@
 //! What guests say, into `tracing`: escaped, cut and counted.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use plugin_contract::{PluginId, escape};
+
+use crate::limit::LimitWatch;
 
 use crate::bindings::toolsku::host_api::host_services::LogLevel;
 
@@ -38,6 +40,7 @@ struct Inner {
     version: String,
     limits: LogLimits,
     call: Mutex<Call>,
+    watch: OnceLock<LimitWatch>,
 }
 
 #[derive(Debug)]
@@ -57,7 +60,19 @@ impl PluginLog {
             version: version.to_owned(),
             limits,
             call: Mutex::new(call),
+            watch: OnceLock::new(),
         }))
+    }
+
+    /// Has `watch` told of what is cut or dropped. Only the first time: there is one for each log.
+    pub(crate) fn watched(&self, watch: LimitWatch) {
+        let _ = self.0.watch.set(watch);
+    }
+
+    fn tell(&self, asked: impl FnOnce() -> String, limit: impl FnOnce() -> String) {
+        if let Some(watch) = self.0.watch.get() {
+            watch.tell("log", asked, limit);
+        }
     }
 
     /// Lines from here on are about `request_id`. Says how many lines of the last call were dropped.
@@ -91,12 +106,26 @@ impl PluginLog {
             let mut call = self.call();
             if call.lines_left == 0 {
                 call.dropped += 1;
+                let is_first = call.dropped == 1;
+                drop(call);
+                if is_first {
+                    let max = self.0.limits.lines_per_call_max;
+                    self.tell(
+                        || "one line more".to_owned(),
+                        || format!("log lines of a call = {max}"),
+                    );
+                }
                 return;
             }
             call.lines_left -= 1;
             call.request_id.clone()
         };
-        let message = escape(message, self.0.limits.line_bytes_max);
+        let max = self.0.limits.line_bytes_max;
+        if message.len() > max {
+            let bytes = message.len();
+            self.tell(|| format!("a line of {bytes} bytes"), || format!("log line = {max} bytes"));
+        }
+        let message = escape(message, max);
         // `tracing` wants the level to be known at compile time.
         macro_rules! emit {
             ($macro:ident) => {

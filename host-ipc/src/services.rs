@@ -57,6 +57,11 @@ impl Host for IpcView<'_> {
             (*emitted, *since) = (0, Instant::now());
         }
         if *emitted >= per_second_max {
+            self.ctx.watch.tell(
+                "emit-event",
+                || "one event more".to_owned(),
+                || format!("events a second = {per_second_max}"),
+            );
             return Ok(Err(EmitError::RateLimited(per_second_max)));
         }
         // A clock before 1970 is the operator's to mend; the order of events does not hang on it.
@@ -69,7 +74,14 @@ impl Host for IpcView<'_> {
                 Ok(())
             }
             Err(EmitRefused::InvalidType) => Err(EmitError::InvalidType),
-            Err(EmitRefused::PayloadTooLarge(max)) => Err(EmitError::PayloadTooLarge(max as u64)),
+            Err(EmitRefused::PayloadTooLarge(max)) => {
+                self.ctx.watch.tell(
+                    "emit-event",
+                    || format!("a payload of {} bytes", payload.len()),
+                    || format!("event payload = {max} bytes"),
+                );
+                Err(EmitError::PayloadTooLarge(max as u64))
+            }
         })
     }
 }
@@ -129,7 +141,15 @@ impl HostConfigStore for IpcView<'_> {
         let Some(store) = self.ctx.config.clone() else {
             return Ok(Err(StoreError::NotAvailable));
         };
-        Ok(store.set(&self.ctx.plugin, &key, &value).await.map_err(Into::into))
+        let set = store.set(&self.ctx.plugin, &key, &value).await;
+        if let Err(error) = &set
+            && !matches!(error, ConfigError::Storage(_))
+        {
+            let (key, value) = (key.len(), value.len());
+            let asked = || format!("a key of {key} and a value of {value} bytes");
+            self.ctx.watch.tell("config", asked, || error.to_string());
+        }
+        Ok(set.map_err(Into::into))
     }
 
     async fn delete(

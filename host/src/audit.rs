@@ -10,6 +10,7 @@ use std::{
 };
 
 use host_core::CoreError;
+use host_ipc::LimitReached;
 use host_security::{
     AuditSink, Auditor,
     audit::{AuditEvent, AuditLog, AuditSettings, EnforcementAction, ViolationType},
@@ -138,6 +139,12 @@ pub(crate) fn failed(auditor: &Auditor, error: &CoreError) {
     };
     let (kind, action, operation, limit) = told;
     auditor.exceeded(kind, action, operation.name(), &error.to_string(), limit);
+}
+
+/// Tells of a service that was asked for more than it gives.
+pub(crate) fn limited(auditor: &Auditor, reached: &LimitReached) {
+    let (kind, action) = (ViolationType::LimitExceeded, EnforcementAction::Denied);
+    auditor.exceeded(kind, action, reached.service, &reached.asked, &reached.limit);
 }
 
 /// Tells of a component that nobody trustworthy vouches for.

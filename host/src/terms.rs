@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use host_core::{Description, Embedder, OnFailure, Plugin, PoolConfig, Terms};
-use host_ipc::{ConfigStore, EventLog, IpcCtx};
+use host_ipc::{ConfigStore, EventLog, IpcCtx, LimitReached};
 use host_security::{
     Auditor, DATA_DIR, Grant, Policy, Request,
     audit::Usage,
@@ -84,11 +84,15 @@ impl HostTerms {
         let (name, version) = (plugin.name().clone(), plugin.version().to_string());
         let fetch = Arc::new(Fetch::new(confinement.net().clone()));
         let keeps_data = self.data.is_some();
+        let auditor = confinement.auditor().clone();
+        let watch: Arc<dyn Fn(&LimitReached) + Send + Sync> =
+            Arc::new(move |limit| audit::limited(&auditor, limit));
         move || {
             let mut ipc = IpcCtx::builder(name.clone(), &version)
                 .config(config.clone())
                 .events(events.clone())
                 .http(fetch.clone())
+                .watch_limits(watch.clone())
                 .env(confinement.grant().env());
             ipc = match confinement.grant().has_data_dir() {
                 true if keeps_data => ipc.data_dir(DATA_DIR),

@@ -90,3 +90,50 @@ async fn each_failure_has_its_case() {
     assert_eq!(told(HttpFailure::Timeout(9)).await, "HttpError::Timeout(9)");
     assert_eq!(told(HttpFailure::Failed(text)).await, "HttpError::Failed(\"why\")");
 }
+
+#[tokio::test]
+async fn every_limit_that_is_reached_is_told_with_its_value() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = {
+        let told = told.clone();
+        Arc::new(move |reached: &crate::LimitReached| {
+            told.lock().unwrap().push(format!("{}: {}", reached.service, reached.limit));
+        })
+    };
+    let config = Arc::new(crate::MemoryConfigStore::new(crate::ConfigLimits::default()));
+    let events = crate::EventLog::new(Default::default());
+    let (mut ctx, mut table) = (
+        IpcCtx::builder("my-plugin".parse().unwrap(), "0.1.0")
+            .config(config)
+            .events(events)
+            .watch_limits(tell)
+            .build(),
+        ResourceTable::new(),
+    );
+    let mut view = IpcView { ctx: &mut ctx, table: &mut table };
+    let huge = || "x".repeat(10 << 20);
+
+    let logger = HostLogger::new(&mut view, "a".to_owned()).unwrap();
+    let rep = logger.rep();
+    view.log(Resource::new_borrow(rep), LogLevel::Info, huge()).unwrap();
+    for _ in 0..1_005 {
+        view.log(Resource::new_borrow(rep), LogLevel::Info, "line".to_owned()).unwrap();
+    }
+    let key = ("k".repeat(1 << 20), "v".to_owned());
+    let set = HostConfigStore::set(&mut view, Resource::new_own(0), key.0, key.1).await.unwrap();
+    assert!(matches!(set, Err(StoreError::InvalidKey(256))));
+    let set = HostConfigStore::set(&mut view, Resource::new_own(0), "k".to_owned(), huge());
+    assert!(matches!(set.await.unwrap(), Err(StoreError::ValueTooLarge(_))));
+    let emit = view.emit_event("a.b".to_owned(), huge()).unwrap();
+    assert!(matches!(emit, Err(EmitError::PayloadTooLarge(65_536))));
+    let refused =
+        (0..2_000).find(|_| view.emit_event("a.b".to_owned(), "{}".to_owned()).unwrap().is_err());
+    assert!(refused.is_some());
+
+    let told = told.lock().unwrap();
+    assert_eq!(told[0], "log: log line = 8192 bytes");
+    assert_eq!(told[1], "log: log lines of a call = 1000");
+    assert_eq!(told.iter().filter(|line| line.starts_with("config: ")).count(), 2);
+    assert_eq!(told[4], "emit-event: event payload = 65536 bytes");
+    assert!(told[5..].iter().all(|line| line == "emit-event: events a second = 1000"), "{told:?}");
+}
