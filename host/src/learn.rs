@@ -79,10 +79,7 @@ impl Learned {
             unused_net.filter(|asked| !used_net(asked)).map(|asked| format!("net {asked}"));
         let refusals = usage.refusals().into_iter();
         Self {
-            fs: paths
-                .into_iter()
-                .map(|(path, access)| FsPermission { access, path }.to_string())
-                .collect(),
+            fs: permissions(paths),
             env: asked.env.iter().map(ToString::to_string).collect(),
             memory: usage
                 .memory_bytes()
@@ -103,9 +100,8 @@ impl Learned {
     /// As a part of `plugin.toml`, with what else there is to say as comments.
     pub fn to_toml(&self) -> String {
         let mut out = String::from("[permissions]\n");
-        let list = |names: &[String]| {
-            names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
-        };
+        let quoted = |name: &String| toml::Value::String(name.clone()).to_string();
+        let list = |names: &[String]| names.iter().map(quoted).collect::<Vec<_>>().join(", ");
         for (key, names) in [("fs", &self.fs), ("net", &self.net), ("env", &self.env)] {
             if !names.is_empty() {
                 let _ = writeln!(out, "{key} = [{}]", list(names));
@@ -125,6 +121,23 @@ impl Learned {
         }
         out
     }
+}
+
+/// Each path as a permission. A guest may use names that no permission can: then the directory is asked for.
+fn permissions(paths: Paths) -> Vec<String> {
+    let mut all = Vec::new();
+    for (mut path, access) in paths {
+        let permission = loop {
+            let text = FsPermission { access, path: path.clone() }.to_string();
+            if text.parse::<FsPermission>().is_ok() || path.pop().is_none() {
+                break text;
+            }
+        };
+        if !all.contains(&permission) {
+            all.push(permission);
+        }
+    }
+    all
 }
 
 type Paths = BTreeMap<Vec<String>, FsAccess>;

@@ -160,7 +160,8 @@ impl Manifest {
             Err(ManifestError::Value { place: key.to_owned(), problem })
         };
         let file = &self.plugin.entrypoint;
-        let bare = !file.contains(['/', '\\', '\0']) && !file.starts_with('.');
+        let plain = |c: char| !c.is_control() && !matches!(c, '/' | '\\');
+        let bare = file.chars().all(plain) && !file.starts_with('.');
         if !bare || file.len() > 128 || !file.ends_with(".wasm") {
             return refuse(
                 "plugin.entrypoint",

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::quantity::as_text;
+use crate::{escape, quantity::as_text};
 
 /// What is asked of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,8 +140,12 @@ impl FromStr for FsPermission {
             _ => return Err(FORM),
         };
         let relative = path.strip_prefix('/').ok_or(FORM)?;
-        if path.len() > 4096 || path.contains(['\0', '\\']) {
-            return Err("expected a path of at most 4096 bytes without NUL and backslash");
+        // Rules are shown to whoever is to agree to them: one that does not look like what it is, is none.
+        let is_plain = !path.contains('\\') && !path.contains('\t') && escape(path, 4096) == path;
+        if path.len() > 4096 || !is_plain {
+            return Err(
+                "expected a path of at most 4096 bytes without backslash and control characters",
+            );
         }
         // A single trailing slash says the same directory; anything cleverer is refused, so that a
         // rule reads the way it works.
@@ -300,6 +304,10 @@ mod tests {
             "read:/./a",
             "read:/a//b",
             "read:/a\0",
+            "read:/a\tb",
+            "read:/a\n",
+            "read:/\u{1b}[2K\rread:/b",
+            "read:/\u{202e}b",
             "read:/a\\b",
         ] {
             assert!(bad.parse::<FsPermission>().is_err(), "{bad:?}");

@@ -8,6 +8,7 @@ mod build_plugins;
 mod check_wit;
 mod deny;
 mod e2e;
+mod fuzz;
 mod report;
 mod serve;
 mod test;
@@ -37,6 +38,7 @@ enum Command {
     Test(test::Test),
     E2e(e2e::E2e),
     Bench(bench::Bench),
+    Fuzz(fuzz::Fuzz),
     CheckWit(check_wit::CheckWit),
     Tidy(tidy::Tidy),
     Deny(deny::Deny),
@@ -65,6 +67,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Test(command) => command.run(&sh, &root),
         Command::E2e(command) => command.run(&sh, &root),
         Command::Bench(command) => command.run(&sh, &root),
+        Command::Fuzz(command) => command.run(&sh, &root),
         Command::CheckWit(command) => command.run(&sh, &root),
         Command::Tidy(command) => command.run(&sh, &root),
         Command::Deny(command) => command.run(&sh, &root),

@@ -10,7 +10,7 @@ use crate::{Data, budget, instance, prepare};
 ///
 /// `total` sums the amounts of a list of entries; `longest` answers with the entry whose text is longest;
 /// `check` refuses amounts of zero and less; `flip` returns its flags.
-const LEDGER: &str = r#"(component
+pub(crate) const LEDGER: &str = r#"(component
     (core module $m
         (memory (export "memory") 1)
         (global $next (mut i32) (i32.const 1024))

@@ -8,6 +8,7 @@ mod containment;
 mod discovery;
 mod dynamic;
 mod fit;
+mod fuzz;
 mod guests;
 mod pool;
 mod registry;

@@ -21,7 +21,8 @@ pub(crate) fn typed(rng: &mut Rng) -> String {
     let (mut core, mut lifted, mut exports) = (String::new(), String::new(), String::new());
     for at in 0..=types.rng.below(4) {
         let (mut flat, mut params) = (Vec::new(), String::new());
-        for param in 0..types.rng.below(if types.rng.once_in(4) { 20 } else { 4 }) {
+        let most = if types.rng.once_in(4) { 20 } else { 4 };
+        for param in 0..types.rng.below(most) {
             let (ty, parts) = types.ty(0);
             write!(params, "(param \"p{param}\" {ty})").unwrap();
             flat.extend(parts);
@@ -193,7 +194,8 @@ pub(crate) fn with_random_code(rng: &mut Rng, component: &[u8]) -> Option<Vec<u8
     assert_eq!(component[8], CORE_MODULE, "a component begins with its core module");
     let (length, at) = read_length(&component[9..]);
     let (module, rest) = component[9 + at..].split_at(length);
-    let config = Config { exports: Some(module.to_vec()), ..config(rng)? };
+    // Its memory is among the exports, and comes on top of those that may be.
+    let config = Config { exports: Some(module.to_vec()), max_memories: 0, ..config(rng)? };
     let random = random(rng);
     let code = Module::new(config, &mut Unstructured::new(&random)).ok()?.to_bytes();
     let mut out = component[..8].to_vec();
@@ -247,6 +249,8 @@ fn config(rng: &mut Rng) -> Option<Config> {
         min_imports: 0,
         min_memories: 0,
         min_tables: 0,
+        // With them comes `externref`, which plugins may not use.
+        reference_types_enabled: rng.once_in(6),
         max_memories: 1,
         max_memory32_bytes: 32 << 16,
         max_tables: 3,

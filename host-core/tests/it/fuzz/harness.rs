@@ -36,17 +36,21 @@ pub(crate) type Outcomes = Vec<&'static str>;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Runs `case` as often as `FUZZ_CASES` says, or else `cases` times, in a process of its own. `test` is the
-/// name of the test that calls this.
+/// Runs what `prepare` makes as often as `FUZZ_CASES` says, or else `cases` times, in a process of its own.
+/// `test` is the name of the test that calls this.
 #[track_caller]
-pub(crate) fn run(test: &str, cases: u64, mut case: impl FnMut(&mut Rng) -> Outcomes) {
+pub(crate) fn run<C: FnMut(&mut Rng) -> Outcomes>(
+    test: &str,
+    cases: u64,
+    prepare: impl FnOnce() -> C,
+) {
     let (asked, first) = (number("FUZZ_CASES"), number("FUZZ_SEED").unwrap_or(1));
     match env::var_os(NOTES) {
         None => apart(test, asked.is_some()),
         Some(notes) => {
             let count = asked.unwrap_or(cases);
             Run { test, first, count, watch: watch(test.to_owned()), notes: notes.as_ref() }
-                .all(&mut case);
+                .all(&mut prepare());
         }
     }
 }

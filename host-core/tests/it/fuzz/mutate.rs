@@ -77,8 +77,26 @@ pub(crate) fn mutated(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The same of a text. What is no text afterwards is made one.
+/// The same of a text. What is no text afterwards is made one. Of a text with words in quotes, often one of
+/// the words alone is changed: then those who read it get further.
 pub(crate) fn mutated_text(rng: &mut Rng, text: &str, other: &str) -> String {
+    let mut parts: Vec<_> = text.split('"').map(str::to_owned).collect();
+    let words = parts.len() / 2;
+    if words > 0 && !rng.once_in(3) {
+        let at = 2 * rng.below(words) + 1;
+        let word = mutated(rng, parts[at].as_bytes(), other.as_bytes());
+        // As TOML and JSON escape: anything may stand in the word.
+        let escaped = String::from_utf8_lossy(&word).chars().fold(String::new(), |mut out, c| {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => out.push(c),
+            }
+            out
+        });
+        parts[at] = escaped;
+        return parts.join("\"");
+    }
     let bytes = mutated(rng, text.as_bytes(), other.as_bytes());
     String::from_utf8_lossy(&bytes).into_owned()
 }
