@@ -10,6 +10,9 @@ use super::Problems;
 /// A longer file is usually two.
 const LINES_MAX: usize = 600;
 
+/// What names the tests that show what it says.
+const MANUALS: [&str; 2] = ["docs/errors.md", "docs/attacks.md"];
+
 /// Where nobody writes by hand.
 const SKIPPED: [&str; 4] = ["target", "dist", "data", "node_modules"];
 
@@ -33,9 +36,11 @@ pub(super) fn check(root: &Path, problems: &mut Problems) -> anyhow::Result<()> 
             tests += &text;
         }
     }
-    let manual = root.join("docs/errors.md");
-    let text = fs::read_to_string(&manual).context("reading docs/errors.md")?;
-    shown(&text, &functions, problems);
+    for manual in MANUALS {
+        let text =
+            fs::read_to_string(root.join(manual)).with_context(|| format!("reading {manual}"))?;
+        shown(manual, &text, &functions, problems);
+    }
     let guests = WalkDir::new(root.join("plugins/test-guests")).min_depth(1).max_depth(1);
     for entry in guests.sort_by_file_name() {
         let entry = entry?;
@@ -83,13 +88,18 @@ fn names_of_functions(text: &str) -> impl Iterator<Item = &str> {
     after.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
 }
 
-/// The manual of errors names the tests that show each: they have to be there.
-pub(super) fn shown(manual: &str, functions: &HashSet<String>, problems: &mut Problems) {
-    for word in manual.split('`').skip(1).step_by(2) {
+/// The manuals of errors and of attacks name the tests that show each: they have to be there.
+pub(super) fn shown(
+    manual: &str,
+    text: &str,
+    functions: &HashSet<String>,
+    problems: &mut Problems,
+) {
+    for word in text.split('`').skip(1).step_by(2) {
         // Names of tests are sentences; no other word there is.
         let is_test = word.matches('_').count() > 2 && !word.contains(['/', '.', ' ']);
         if is_test && !functions.contains(word) {
-            problems.push(format!("docs/errors.md: there is no test `{word}`"));
+            problems.push(format!("{manual}: there is no test `{word}`"));
         }
     }
 }

@@ -117,12 +117,12 @@ fn every_test_guest_is_in_a_test() {
 }
 
 #[test]
-fn the_manual_of_errors_names_tests_that_are_there() {
+fn the_manuals_name_tests_that_are_there() {
     let functions = ["one_test_that_is_there".to_owned()].into();
     let manual = "| `core/trap` | `permissions.memory` | `one_test_that_is_there` |";
-    check(|p| shown(manual, &functions, p), &[]);
+    check(|p| shown("docs/errors.md", manual, &functions, p), &[]);
     check(
-        |p| shown("`one_that_is_not_there`", &functions, p),
-        &["docs/errors.md: there is no test `one_that_is_not_there`"],
+        |p| shown("docs/attacks.md", "`one_that_is_not_there`", &functions, p),
+        &["docs/attacks.md: there is no test `one_that_is_not_there`"],
     );
 }
