@@ -57,8 +57,9 @@ impl Missing {
 
     /// `kind` is `fs` or `net`; `permission` what would have to be there.
     fn denial(self, plugin: &str, kind: &str, permission: &str) -> Denial {
-        let asks = format!("plugin.toml: permissions.{kind} = [\"{permission}\"]");
-        let allows = format!("host.toml: plugins.{plugin}.allow.{kind} = [\"{permission}\"]");
+        // Quoted: a guest chooses the path, and someone may copy the line.
+        let asks = format!("plugin.toml: permissions.{kind} = [{permission:?}]");
+        let allows = format!("host.toml: plugins.{plugin}.allow.{kind} = [{permission:?}]");
         let (rule, allow) = match self {
             Self::Request => (format!("plugin.toml: permissions.{kind} does not ask for it"), asks),
             Self::Allowance => (format!("host.toml: no allow.{kind} covers it"), allows),

@@ -82,6 +82,12 @@ impl Cli {
         }
     }
 
+    /// Whether the program serves until it is told to stop.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    pub(crate) fn runs_long(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+
     pub(crate) async fn run(self) -> Result<ExitCode, CliError> {
         let json = self.json;
         match self.command {

@@ -17,6 +17,8 @@ use super::{
 const PLUGINS_MAX: usize = 4_096;
 /// Most names that are counted apart for one plugin.
 const NAMES_MAX: usize = 32;
+/// How often one event of a kind is kept whatever the budget says.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 const OTHERS: &str = "(others)";
 /// Room for another plugin is looked for at most this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -42,6 +44,8 @@ struct Plugin {
     /// Of the latest event that was counted.
     revision: String,
     counts: BTreeMap<String, u64>,
+    /// When one of each name was last kept for its rarity.
+    kept: BTreeMap<String, Instant>,
 }
 
 /// What becomes of an event.
@@ -82,14 +86,25 @@ impl Rates {
             Some(plugin) => plugin,
             None => &mut self.others,
         };
+        let is_violation = cost.is_none();
         let (bucket, cost) = match cost {
             None => (&mut plugin.violations, 1.0),
             Some(cost) => (&mut plugin.decisions, cost as f64),
         };
-        if bucket.take(cost, self.per_second, self.burst, now) {
+        let has_budget = bucket.take(cost, self.per_second, self.burst, now);
+        let mut name = name_of(event);
+        // One of each kind a second is kept all the same: a flood of one must not hide what another was about.
+        let is_rare = match plugin.kept.get(&name) {
+            Some(at) => now.saturating_duration_since(*at) >= KEEP_EVERY,
+            None => plugin.kept.len() < NAMES_MAX,
+        };
+        let may_keep = is_rare && is_violation && self.burst > 0.0;
+        if has_budget || may_keep {
+            if may_keep {
+                plugin.kept.insert(name, now);
+            }
             return Answer::Keep;
         }
-        let mut name = name_of(event);
         if plugin.counts.len() >= NAMES_MAX && !plugin.counts.contains_key(&name) {
             name = "other".to_owned();
         }

@@ -28,7 +28,10 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime::{
+    StoreContextMut,
+    component::{HasData, Linker, Resource, ResourceTable},
+};
 use wasmtime_wasi::{
     WasiCtx, WasiCtxBuilder,
     p2::bindings::sockets as wasi_sockets,
@@ -69,6 +72,12 @@ const LOOKUPS_OF_STORE_MAX: usize = 8;
 const FETCH_MAX: Duration = Duration::from_secs(30);
 /// Memory for the header fields of one message in `wasi:http`.
 const FIELDS_BYTES_MAX: usize = 64 << 10;
+/// Longest method of a request in `wasi:http`.
+const METHOD_BYTES_MAX: usize = 64;
+/// Longest authority of a request in `wasi:http`.
+const AUTHORITY_BYTES_MAX: usize = 1 << 10;
+/// As the engine links it.
+const HTTP_TYPES: &str = "wasi:http/types@0.2.12";
 
 /// What an operator can set about the network of all plugins.
 pub struct NetSettings {
@@ -253,7 +262,34 @@ pub fn add_to_linker<T: NetData>(linker: &mut Linker<T>) -> wasmtime::Result<()>
     wasi_sockets::udp_create_socket::add_to_linker::<T, HasNet>(l, T::net)?;
     let unstable = wasi_http::types::LinkOptions::default();
     wasi_http::types::add_to_linker::<T, WasiHttp>(l, &unstable, |t| t.net().into_http())?;
+    bound_requests(l)?;
     wasi_http::outgoing_handler::add_to_linker::<T, WasiHttp>(l, |t| t.net().into_http())
+}
+
+/// Wasmtime keeps what a guest says of a request, however long it is: 32 MiB with each of its handles.
+fn bound_requests<T: NetData>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    use wasi_http::types::{HostOutgoingRequest, Method, OutgoingRequest};
+    linker.allow_shadowing(true);
+    let mut types = linker.instance(HTTP_TYPES)?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut cx: StoreContextMut<'_, T>, (this, method): (Resource<OutgoingRequest>, Method)| {
+            let is_long = matches!(&method, Method::Other(name) if name.len() > METHOD_BYTES_MAX);
+            let set = || cx.data_mut().net().into_http().set_method(this, method);
+            Ok((if is_long { Err(()) } else { set()? },))
+        },
+    )?;
+    type Authority = Option<String>;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut cx: StoreContextMut<'_, T>, (this, name): (Resource<OutgoingRequest>, Authority)| {
+            let is_long = name.as_ref().is_some_and(|name| name.len() > AUTHORITY_BYTES_MAX);
+            let set = || cx.data_mut().net().into_http().set_authority(this, name);
+            Ok((if is_long { Err(()) } else { set()? },))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ impl Serve {
         settings.body_timeout = self.body_timeout;
         settings.drain_timeout = self.drain_timeout;
         settings.admin_token = self.admin_token_file.as_deref().map(read_token).transpose()?;
+        open_more_files();
         // After all that may be wrong with the command line: this is what takes long.
         let host = self.plugins.builder(Some(&self.data_dir))?.lazy(self.lazy).build().await?;
         let list = ListDocument::of(&host, Detail::Full);
@@ -76,6 +77,21 @@ impl Serve {
         Ok(ExitCode::SUCCESS)
     }
 }
+
+/// Takes all the file handles that the system lets it have: plugins hold files and sockets, and connections
+/// must find room beside them.
+#[cfg(unix)]
+fn open_more_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the number of open files could not be raised");
+    }
+}
+
+#[cfg(not(unix))]
+fn open_more_files() {}
 
 /// Done at the first SIGTERM or Ctrl-C. The second ends the process at once.
 async fn stop() {

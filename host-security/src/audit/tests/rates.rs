@@ -55,6 +55,16 @@ fn what_is_done_to_a_plugin_is_kept_however_loud_it_is() {
 }
 
 #[test]
+fn a_flood_of_one_kind_hides_no_other() {
+    let (mut rates, start) = (Rates::new(1, 10), Instant::now());
+    check(&mut rates, "loud", start, (1_000, ONCE), 10);
+    let rare = violation("loud", "connect", "10.0.0.1:80");
+    assert_eq!(rates.admit(&rare, start), Answer::Keep);
+    assert_eq!(rates.admit(&rare, start), Answer::Counted { first: false });
+    assert_eq!(rates.admit(&rare, start + Duration::from_secs(1)), Answer::Keep);
+}
+
+#[test]
 fn a_grant_costs_what_it_writes_and_is_kept_whole() {
     let (mut rates, start) = (Rates::new(10, 10), Instant::now());
     let grant = |decisions| AuditEvent::Granted {
@@ -97,8 +107,8 @@ fn names_without_end_take_no_memory_without_end_and_are_counted() {
         let event = violation(&format!("p{at}"), &format!("op{at}"), "/");
         kept += u64::from(rates.admit(&event, start) == Answer::Keep);
     }
-    // Each of those that are told apart, and one of all others together.
-    assert_eq!(kept, 4_096 + 1);
+    // Each of those that are told apart, and of all others together one of each of 32 kinds.
+    assert_eq!(kept, 4_096 + 32);
     let folded = rates.take_folded();
     assert_eq!((folded.len(), folded[0].plugin.as_str()), (1, "(others)"));
     assert!(folded[0].counts.len() <= 33, "{}", folded[0].counts.len());

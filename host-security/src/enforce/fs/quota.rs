@@ -28,7 +28,8 @@ impl Trees {
             return tree;
         }
         known.retain(|_, tree| tree.strong_count() > 0);
-        let tree = Arc::new(Tree { root: root.to_owned(), held: Mutex::default() });
+        let tree = Tree { root: root.to_owned(), held: Mutex::default(), closed: Mutex::default() };
+        let tree = Arc::new(tree);
         known.insert(root.to_owned(), Arc::downgrade(&tree));
         tree
     }
@@ -39,6 +40,9 @@ impl Trees {
 pub(super) struct Tree {
     root: PathBuf,
     held: Mutex<Held>,
+    /// Files that were closed and not told to `held` yet: whoever closes one does not wait for those who
+    /// count or write meanwhile.
+    closed: Mutex<Vec<Identity>>,
 }
 
 /// What a tree may hold at most.
@@ -101,25 +105,33 @@ impl Tree {
         self.lock().open.entry(file).or_default().handles += 1;
     }
 
-    /// A file was closed; what it held without a name is free now.
+    /// A file was closed; what it held without a name is free when the tree is next changed. Does not
+    /// block.
     pub(super) fn closed(&self, file: Identity) {
-        let mut held = self.lock();
-        let Some(open) = held.open.get_mut(&file) else { return };
-        open.handles = open.handles.saturating_sub(1);
-        if open.handles > 0 {
-            return;
-        }
-        if let Some(open) = held.open.remove(&file).filter(|open| open.nameless) {
-            held.bytes = held.bytes.saturating_sub(open.bytes);
-        }
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).push(file);
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed =
+            std::mem::take(&mut *self.closed.lock().unwrap_or_else(PoisonError::into_inner));
+        closed.into_iter().for_each(|file| held.close(file));
+        held
     }
 }
 
 impl Held {
+    fn close(&mut self, file: Identity) {
+        let Some(open) = self.open.get_mut(&file) else { return };
+        open.handles = open.handles.saturating_sub(1);
+        if open.handles > 0 {
+            return;
+        }
+        if let Some(open) = self.open.remove(&file).filter(|open| open.nameless) {
+            self.bytes = self.bytes.saturating_sub(open.bytes);
+        }
+    }
+
     fn count(&mut self, root: &Path) {
         let began = Instant::now();
         (self.bytes, self.entries) = measure(root);
@@ -208,8 +220,14 @@ impl From<Full> for io::Error {
     }
 }
 
-/// Bytes of files, and entries, beneath `root`. Links are not followed; what cannot be read is not there.
+/// Bytes of files, and entries, beneath `root`, or of the one file that it is. Links are not followed; what
+/// cannot be read is not there.
 fn measure(root: &Path) -> (u64, u64) {
+    if let Ok(metadata) = std::fs::symlink_metadata(root)
+        && metadata.is_file()
+    {
+        return (metadata.len(), 1);
+    }
     let (mut bytes, mut entries) = (0_u64, 0_u64);
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {

@@ -3,16 +3,21 @@
 use std::{io, mem, os::unix::fs::FileExt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use tokio::task::JoinHandle;
-use wasmtime_wasi::p2::{
-    InputStream, OutputStream, Pollable, StreamError, StreamResult,
-    bindings::filesystem::types::ErrorCode,
+use wasmtime_wasi::{
+    p2::{
+        InputStream, OutputStream, Pollable, StreamError, StreamResult,
+        bindings::filesystem::types::ErrorCode,
+    },
+    runtime::{AbortOnDropJoinHandle, spawn},
 };
 
 use super::{Inner, PluginFs, node::OpenFile, sys::Outcome};
 
 /// Most bytes that one read or write carries, whatever a guest asks for.
 pub(super) const CHUNK_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes that are read before a guest asks for any.
+const AHEAD_BYTES: usize = 4 << 10;
 
 /// An error of a stream, for `filesystem-error-code` to find again.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -39,7 +44,13 @@ impl Inner {
             match file.file.read_at(&mut bytes, offset) {
                 Ok(read) => {
                     bytes.truncate(read);
-                    return Ok(bytes.freeze());
+                    // A buffer that waits for its reader holds what is in it, and not what might have been.
+                    let is_full = read > len.min(CHUNK_BYTES_MAX) / 2;
+                    return Ok(if is_full {
+                        bytes.freeze()
+                    } else {
+                        Bytes::copy_from_slice(&bytes)
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(super::sys::code(error)),
@@ -65,7 +76,7 @@ pub(super) struct Reader {
 
 enum Reading {
     Idle,
-    Working(JoinHandle<Outcome<Bytes>>),
+    Working(AbortOnDropJoinHandle<Outcome<Bytes>>),
     Ready(Bytes),
     Failed(ErrorCode),
     Ended,
@@ -80,12 +91,12 @@ impl Reader {
     fn begin(&mut self, len: usize) {
         let (Open { fs, file }, position) = (self.open.clone(), self.position);
         let work = async move { fs.run(move |inner| inner.read(&file, position, len)).await };
-        self.state = Reading::Working(tokio::spawn(work));
+        self.state = Reading::Working(spawn(work));
     }
 
     async fn wait(&mut self) {
         if let Reading::Working(task) = &mut self.state {
-            self.state = match task.await.unwrap_or(Err(ErrorCode::Io)) {
+            self.state = match (&mut **task).await.unwrap_or(Err(ErrorCode::Io)) {
                 Ok(bytes) if bytes.is_empty() => Reading::Ended,
                 Ok(bytes) => Reading::Ready(bytes),
                 Err(code) => Reading::Failed(code),
@@ -98,7 +109,8 @@ impl Reader {
 impl Pollable for Reader {
     async fn ready(&mut self) {
         if let Reading::Idle = self.state {
-            self.begin(CHUNK_BYTES_MAX);
+            // The guest has not said how much it wants.
+            self.begin(AHEAD_BYTES);
         }
         self.wait().await;
     }
@@ -157,7 +169,7 @@ pub(super) struct Writer {
 
 enum Writing {
     Idle,
-    Working(JoinHandle<Outcome<u64>>),
+    Working(AbortOnDropJoinHandle<Outcome<u64>>),
     Failed(ErrorCode),
     Closed,
 }
@@ -170,7 +182,7 @@ impl Writer {
 
     async fn wait(&mut self) {
         if let Writing::Working(task) = &mut self.state {
-            self.state = match task.await.unwrap_or(Err(ErrorCode::Io)) {
+            self.state = match (&mut **task).await.unwrap_or(Err(ErrorCode::Io)) {
                 Ok(end) => {
                     self.position = self.position.map(|_| end);
                     Writing::Idle
@@ -211,9 +223,10 @@ impl OutputStream for Writer {
             return Ok(());
         }
         let (Open { fs, file }, position) = (self.open.clone(), self.position);
-        // Goes on when the guest drops the stream: what was written is written.
+        // Who drops the stream waits for it. What goes with the store and was not begun is given up: the
+        // bytes of one store after the other would add up behind a slow disk.
         let work = async move { fs.run(move |inner| inner.write(&file, position, &bytes)).await };
-        self.state = Writing::Working(tokio::spawn(work));
+        self.state = Writing::Working(spawn(work));
         Ok(())
     }
 

@@ -458,3 +458,94 @@ fn pipes_and_devices_are_no_files() {
     assert_eq!(guest.read("data/pipe"), Err(ErrorCode::Unsupported));
     assert_eq!(guest.write("data/pipe", "x"), Err(ErrorCode::Unsupported));
 }
+
+#[test]
+fn a_directory_that_was_moved_is_judged_by_where_it_is() {
+    let rules = [
+        "allow.fs = [\"read-write:/data\"]\ndeny.fs = [\"read:/data/drop\"]\n",
+        "allow.fs = [\"write:/data\", \"read-write:/data/open\"]\n",
+    ];
+    for rules in rules {
+        let guest = Guest::new(
+            "fs = [\"read-write:/data\"]",
+            &format!("{rules}paths = {{ \"/data\" = \"DIR/data\" }}"),
+        );
+        fs::create_dir(guest.host("data/drop")).unwrap();
+        fs::write(guest.host("data/drop/secret"), "secret").unwrap();
+        fs::create_dir(guest.host("data/open/d")).unwrap();
+        let flags = DescriptorFlags::READ;
+        let held = guest.open("data/open/d", flags, OpenFlags::DIRECTORY).unwrap();
+        let held = held.dir().unwrap().clone();
+        // The held directory says that it is where all may be done, and what is in it is not.
+        assert_eq!(guest.rename("data/open/d", "data/drop/d"), Ok(()));
+        assert_eq!(guest.rename("data/drop/secret", "data/drop/d/secret"), Ok(()));
+        let denied = Err(ErrorCode::NotPermitted);
+        let opening = Opening { how: OpenFlags::empty(), flags, follow: true };
+        let read = guest.inner().open(&held, "secret", opening, &guest.open).map(drop);
+        assert_eq!(read, denied, "{rules}");
+        let (inner, root) = (guest.inner(), guest.inner().root());
+        assert_eq!(inner.rename(&held, "secret", &root, "data/open/seen"), denied, "{rules}");
+        assert_eq!(inner.link(&held, "secret", false, &root, "data/open/seen"), denied, "{rules}");
+        assert_eq!(inner.list(held.clone(), &guest.open).map(drop), denied, "{rules}");
+        assert_eq!(inner.rename(&held, "secret", &held, "other"), Ok(()), "{rules}");
+        assert!(!guest.host("data/open/seen").exists());
+    }
+}
+
+#[test]
+fn another_path_to_a_place_does_not_shed_its_denies() {
+    let guest = Guest::new(
+        "fs = [\"read-write:/one\", \"read-write:/two\"]",
+        "allow.fs = [\"read-write:/\"]\n\
+         deny.fs = [\"read:/one/private\", \"read:/one/open/in/it\"]\n\
+         paths = { \"/one\" = \"DIR/data\", \"/two\" = \"DIR/data\" }",
+    );
+    fs::create_dir_all(guest.host("data/open/in/it")).unwrap();
+    let denied = Err(ErrorCode::NotPermitted);
+    assert_eq!(guest.rename("two/private/key", "two/seen"), denied);
+    assert_eq!(guest.link("two/private/key", "two/seen"), denied);
+    assert_eq!(guest.rename("two/open/in", "two/seen"), denied);
+    assert_eq!(guest.rename("two/private/key", "two/private/other"), Ok(()));
+    assert_eq!(guest.rename("two/a", "two/b"), Ok(()));
+}
+
+#[test]
+fn a_grant_of_one_file_has_a_quota_that_holds() {
+    let guest = Guest::new(
+        "fs = [\"read-write:/log\"]",
+        "allow.fs = [\"read-write:/log\"]\nlimits.write-size = \"8B\"\n\
+         paths = { \"/log\" = \"DIR/data/log\" }",
+    );
+    fs::write(guest.host("data/log"), "12345678").unwrap();
+    assert_eq!(guest.read("log"), Ok("12345678".to_owned()));
+    let node = guest.open("log", DescriptorFlags::WRITE, OpenFlags::empty()).unwrap();
+    let file = node.file().unwrap();
+    assert_eq!(guest.inner().write(file, Some(0), b"87654321"), Ok(8));
+    assert_eq!(guest.inner().write(file, None, b"9"), Err(ErrorCode::InsufficientSpace));
+}
+
+#[test]
+fn a_private_directory_that_is_not_kept_is_nobody_elses() {
+    let guest =
+        Guest::new("fs = [\"read:/\"]", "allow.fs = [\"read:/\"]\npaths = { \"/\" = \"DIR\" }");
+    fs::create_dir(guest.host("plugin-data")).unwrap();
+    let grant = Policy {
+        all: toml::from_str(&format!(
+            "allow.fs = [\"read:/\"]\npaths = {{ \"/\" = \"{}\" }}",
+            guest.dir.path().display()
+        ))
+        .unwrap(),
+        ..Policy::default()
+    };
+    let manifest: Manifest =
+        "[plugin]\nname = \"a\"\nversion = \"0.1.0\"\nentrypoint = \"a.wasm\"\n\
+        [permissions]\nfs = [\"read:/\"]"
+            .parse()
+            .unwrap();
+    let grant = grant.grant(&Request::from_manifest(&manifest));
+    let fs = PluginFs::new(&grant, None, &FsShared::default(), Auditor::new("a", "0.1.0", None));
+    let guest = Guest { fs, ..guest };
+    assert_eq!(guest.read("canary"), Ok("canary".to_owned()));
+    assert_eq!(guest.write("plugin-data/x", "x"), Err(ErrorCode::NoEntry));
+    assert!(!guest.host("plugin-data/x").exists());
+}

@@ -13,6 +13,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use super::{
     quota::{Room, Tree, Trees},
     sys::{self, Outcome},
+    walk::Named,
 };
 use crate::{DATA_DIR, Grant};
 
@@ -21,6 +22,8 @@ use crate::{DATA_DIR, Grant};
 pub(super) struct View {
     mounts: Vec<Arc<Mount>>,
     denied: Vec<DeniedPlace>,
+    /// The plugin may have a private directory, and the host keeps none.
+    keeps_no_data: bool,
 }
 
 /// A tree of the plugin's view, and where it is.
@@ -78,6 +81,7 @@ impl View {
         let mut mounts: Vec<Arc<Mount>> = (grant.mounts().iter())
             .map(|granted| mount(granted.guest.parts().to_vec(), granted.host.clone(), false, room))
             .collect();
+        let keeps_no_data = grant.has_data_dir() && data_dir.is_none();
         if let Some(host) = data_dir {
             let room = Room { bytes: limits.data_bytes, entries: limits.data_files };
             let guest = vec![DATA_DIR.trim_start_matches('/').to_owned()];
@@ -90,7 +94,7 @@ impl View {
             Some(DeniedPlace { access: deny.access, mount, beneath })
         });
         let denied = denied.collect();
-        let view = Self { mounts, denied };
+        let view = Self { mounts, denied, keeps_no_data };
         // Found now if they are there: what is put in their place later is not what was granted.
         for mount in view.mounts.iter().filter(|mount| !mount.make) {
             let _ = mount.root();
@@ -107,6 +111,12 @@ impl View {
             true => Spot::Between,
             false => Spot::Outside,
         }
+    }
+
+    /// Whether `path` is the private directory of a host that keeps none: the plugin's rights there are not
+    /// about what the host has under that name.
+    pub(super) fn is_missing(&self, path: &[String]) -> bool {
+        self.keeps_no_data && matches!(path, [name] if *name == DATA_DIR.trim_start_matches('/'))
     }
 
     /// Whether a tree begins strictly beneath `path`.
@@ -130,20 +140,46 @@ impl View {
         name: Option<&str>,
         access: FsAccess,
     ) -> bool {
-        let denies = |place: &DeniedPlace| {
-            (place.access.reads() && access.reads()) || (place.access.writes() && access.writes())
-        };
-        if !self.denied.iter().any(denies) {
+        let denies =
+            |deny: FsAccess| (deny.reads() && access.reads()) || (deny.writes() && access.writes());
+        if !self.denied.iter().any(|place| denies(place.access)) {
             return false;
         }
         // A path too long to be told may lead to such a place.
         let Some(mut real) = sys::real_path(directory) else { return cfg!(target_os = "linux") };
         real.extend(name);
-        self.denied.iter().filter(|place| denies(place)).any(|place| {
-            let Some(root) = self.mounts[place.mount].root.get() else { return false };
-            real.starts_with(
-                place.beneath.iter().fold(root.real.clone(), |path, part| path.join(part)),
-            )
+        self.denied_places().any(|(deny, place)| denies(deny) && real.starts_with(place))
+    }
+
+    /// Whether a deny about the place on the host of one name, or about what is within, would not be about
+    /// the other: two paths of the view may lead to one place.
+    pub(super) fn would_shed_deny(&self, old: &Named, new: &Named) -> bool {
+        if self.denied.is_empty() {
+            return false;
+        }
+        let real = |named: &Named| Some(sys::real_path(named.parent())?.join(&named.name));
+        let (Some(from), Some(to)) = (real(old), real(new)) else {
+            return cfg!(target_os = "linux");
+        };
+        let holds_there = |access: FsAccess| {
+            self.denied_places().any(|(deny, place)| {
+                to.starts_with(place)
+                    && (deny.reads() || !access.reads())
+                    && (deny.writes() || !access.writes())
+            })
+        };
+        self.denied_places().any(|(deny, place)| match from.starts_with(&place) {
+            true => !holds_there(deny),
+            false => place.starts_with(&from),
+        })
+    }
+
+    /// What is denied, and where on the host.
+    fn denied_places(&self) -> impl Iterator<Item = (FsAccess, PathBuf)> {
+        self.denied.iter().filter_map(|place| {
+            let root = self.mounts[place.mount].root.get()?;
+            let path = place.beneath.iter().fold(root.real.clone(), |path, part| path.join(part));
+            Some((place.access, path))
         })
     }
 }

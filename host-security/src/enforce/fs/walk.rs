@@ -147,12 +147,14 @@ impl Inner {
             must_be_dir: false,
             links: 0,
         };
-        let target = walk.run(path)?;
-        let (guest, place, name) = match &target {
+        let mut target = walk.run(path)?;
+        let (guest, place, name) = match &mut target {
             Target::Dir(Dir { place: None, .. }) => return Ok(target),
-            Target::Dir(Dir { guest, place: Some(place) }) => (guest, place, None),
-            Target::Name(named) => (&named.guest, &named.parent, Some(named.name.as_str())),
+            Target::Dir(Dir { guest, place: Some(place) }) => (guest, &*place, None),
+            Target::Name(named) => (&mut named.guest, &named.parent, Some(named.name.as_str())),
         };
+        self.follow_move(asked.operation, guest, place, name, asked.access)?;
+        let guest = &*guest;
         let access = asked.access.access();
         self.check_on_host(asked.operation, guest, place.fd.as_fd(), name, access)?;
         match asked.access {
@@ -160,6 +162,40 @@ impl Inner {
             Need::Any => self.auditor.looked_at(guest),
         }
         Ok(target)
+    }
+
+    /// Where a name in a directory that is held open is now, in the view: the directory may have been moved
+    /// since it was opened. `None` if that tells nothing: the same holds in all of the tree, or the tree is
+    /// not where it was found.
+    pub(super) fn now_at(&self, place: &Place, name: Option<&str>) -> Option<Vec<String>> {
+        let mount = &place.mount;
+        let root = mount.root().ok().filter(|root| root.file.is_none())?;
+        if !self.rules.has_rules_beneath(&mount.guest) {
+            return None;
+        }
+        let real = sys::real_path(place.fd.as_fd())?;
+        let mut guest = mount.guest.clone();
+        for part in real.strip_prefix(&root.real).ok()?.components() {
+            guest.push(part.as_os_str().to_str()?.to_owned());
+        }
+        guest.extend(name.map(str::to_owned));
+        Some(guest)
+    }
+
+    /// Asks the rules of where something is now, if that is not where `guest` says, and corrects `guest`.
+    pub(super) fn follow_move(
+        &self,
+        operation: &str,
+        guest: &mut Vec<String>,
+        place: &Place,
+        name: Option<&str>,
+        need: Need,
+    ) -> Outcome<()> {
+        if let Some(now) = self.now_at(place, name).filter(|now| now != guest) {
+            self.check(operation, &now, need)?;
+            *guest = now;
+        }
+        Ok(())
     }
 
     /// Asks whether a deny is about the place on the host, whatever path led to it.
@@ -284,6 +320,9 @@ impl Walk<'_> {
             return Err(self.refuse(guest));
         }
         let Some(parent) = self.here().place.clone() else { return Err(self.refuse(guest)) };
+        if self.inner.view.is_missing(&guest) {
+            return Err(ErrorCode::NoEntry);
+        }
         self.step(parent, part, guest, is_last)
     }
 

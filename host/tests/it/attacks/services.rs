@@ -65,7 +65,6 @@ async fn a_plugin_sees_what_it_was_granted_and_nothing_of_the_hosts() {
 
 // The largest texts there may be, from many threads at once: the allocator must not keep what they took.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-#[ignore = "glibc keeps about 100 MiB, until MALLOC_MMAP_THRESHOLD_ or another allocator is set"]
 async fn large_texts_leave_memory_as_it_was() {
     let Some(arena) = Arena::new(SLOW).await else { return };
     for _ in 0..10 {

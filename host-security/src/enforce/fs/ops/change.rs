@@ -84,6 +84,8 @@ impl Inner {
             return Err(ErrorCode::NotDirectory);
         }
         self.add(operation, &new, || {
+            // Once more, now that no other name of the tree is moved: the directories may have been.
+            self.must_not_gain(operation, &old, &new).map_err(|_| Errno::PERM)?;
             let (from, to) = (old.parent(), new.parent());
             rustix::fs::linkat(from, old.name.as_str(), to, new.name.as_str(), AtFlags::empty())
         })
@@ -102,6 +104,8 @@ impl Inner {
         self.must_not_gain(operation, &old, &new)?;
         let mount = &new.parent.mount;
         let mut counting = mount.root()?.tree.count(mount.room);
+        // Once more, now that no other name of the tree is moved: the directories may have been.
+        self.must_not_gain(operation, &old, &new)?;
         let moved = sys::stat_at(old.parent(), &old.name).map_err(sys::code)?;
         let is_dir = sys::file_type(&moved) == FileType::Directory;
         if (old.must_be_dir || new.must_be_dir) && !is_dir {
@@ -178,12 +182,18 @@ impl Inner {
         if !std::sync::Arc::ptr_eq(&old.parent.mount, &new.parent.mount) {
             return Err(ErrorCode::CrossDevice);
         }
-        let resource = format!("{} to {}", shown(&old.guest), shown(&new.guest));
-        if !self.rules.rights(&old.guest).contain(self.rules.rights(&new.guest)) {
+        let now = |named: &Named| {
+            let now = self.now_at(&named.parent, Some(&named.name));
+            now.unwrap_or_else(|| named.guest.clone())
+        };
+        let (from, to) = (now(old), now(new));
+        let resource = format!("{} to {}", shown(&from), shown(&to));
+        let gains = !self.rules.rights(&from).contain(self.rules.rights(&to));
+        if gains || self.view.would_shed_deny(old, new) {
             let rule = "under its new name, more could be done with it than under the old one";
             return Err(self.refuse_outright(operation, &resource, rule));
         }
-        if [old, new].into_iter().any(|named| self.rules.has_rules_beneath(&named.guest)) {
+        if [from, to].iter().any(|path| self.rules.has_rules_beneath(path)) {
             let rule = "there are rules about paths within it";
             return Err(self.refuse_outright(operation, &resource, rule));
         }

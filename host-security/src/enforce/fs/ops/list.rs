@@ -32,7 +32,11 @@ pub(in super::super) struct Listing {
 
 impl Inner {
     /// Begins to list a directory.
-    pub(in super::super) fn list(&self, dir: Dir, open: &OpenFiles) -> Outcome<Listing> {
+    pub(in super::super) fn list(&self, mut dir: Dir, open: &OpenFiles) -> Outcome<Listing> {
+        if let Some(place) = &dir.place {
+            let need = Need::All(FsAccess::Read);
+            self.follow_move("list", &mut dir.guest, place, None, need)?;
+        }
         let mut listing = Listing {
             between: self.view.names_in(&dir.guest),
             dir,

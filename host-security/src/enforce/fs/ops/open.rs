@@ -192,10 +192,13 @@ impl Inner {
         opening: Opening,
         _slot: super::super::OpenSlot,
     ) -> Outcome<Arc<OpenFile>> {
+        // Asked again after it was opened: its directory may have been moved since it was asked before.
+        let (mut guest, need) = (named.guest.clone(), Need::All(opening.access()));
+        self.follow_move("open", &mut guest, &named.parent, Some(&named.name), need)?;
         let identity = sys::identity(&sys::stat(file.as_fd()).map_err(sys::code)?);
         let mount = named.parent.mount.clone();
         mount.root()?.tree.opened(identity);
-        let (guest, flags) = (named.guest.clone(), opening.granted());
+        let flags = opening.granted();
         Ok(Arc::new(OpenFile { file: Arc::new(file), guest, mount, flags, identity, _slot }))
     }
 
