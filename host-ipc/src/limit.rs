@@ -15,7 +15,9 @@ pub struct LimitReached {
 
 /// Whoever wants to know. Called on the way of a guest's call: must not block.
 #[derive(Clone, Default)]
-pub(crate) struct LimitWatch(Option<Arc<dyn Fn(&LimitReached) + Send + Sync>>);
+pub(crate) struct LimitWatch(Option<Watch>);
+
+type Watch = Arc<dyn Fn(&LimitReached) + Send + Sync>;
 
 impl fmt::Debug for LimitWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,7 +26,7 @@ impl fmt::Debug for LimitWatch {
 }
 
 impl LimitWatch {
-    pub(crate) fn new(watch: Arc<dyn Fn(&LimitReached) + Send + Sync>) -> Self {
+    pub(crate) fn new(watch: Watch) -> Self {
         Self(Some(watch))
     }
 

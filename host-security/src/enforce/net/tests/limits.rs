@@ -150,3 +150,77 @@ async fn a_destination_that_is_not_there_says_so() {
     };
     assert!(why.contains("refused") && !why.contains("secret"), "{why}");
 }
+
+struct Store {
+    ctx: NetCtx,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl NetData for Store {
+    fn net(&mut self) -> NetView<'_> {
+        NetView { ctx: &mut self.ctx, wasi: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Gives a request a method and an authority of so many bytes: 1 if the first is refused, and 2 if the second.
+const LONG_WORDS: &str = r#"(component
+    (import "wasi:http/types@0.2.12" (instance $t
+        (export "fields" (type $f (sub resource)))
+        (export "outgoing-request" (type $r (sub resource)))
+        (type $cases (variant (case "get") (case "head") (case "post") (case "put") (case "delete")
+            (case "connect") (case "options") (case "trace") (case "patch") (case "other" string)))
+        (export "method" (type $m (eq $cases)))
+        (export "[constructor]fields" (func (result (own $f))))
+        (export "[constructor]outgoing-request" (func (param "headers" (own $f)) (result (own $r))))
+        (export "[method]outgoing-request.set-method"
+            (func (param "self" (borrow $r)) (param "method" $m) (result (result))))
+        (export "[method]outgoing-request.set-authority"
+            (func (param "self" (borrow $r)) (param "authority" (option string)) (result (result))))))
+    (core module $memory (memory (export "m") 1))
+    (core instance $memory (instantiate $memory))
+    (alias core export $memory "m" (core memory $m))
+    (core func $fields (canon lower (func $t "[constructor]fields")))
+    (core func $request (canon lower (func $t "[constructor]outgoing-request")))
+    (core func $method
+        (canon lower (func $t "[method]outgoing-request.set-method") (memory $m)))
+    (core func $authority
+        (canon lower (func $t "[method]outgoing-request.set-authority") (memory $m)))
+    (core module $main
+        (import "" "m" (memory 1))
+        (import "" "fields" (func $fields (result i32)))
+        (import "" "request" (func $request (param i32) (result i32)))
+        (import "" "method" (func $method (param i32 i32 i32 i32) (result i32)))
+        (import "" "authority" (func $authority (param i32 i32 i32 i32) (result i32)))
+        (func (export "try") (param $len i32) (result i32) (local $r i32)
+            (memory.fill (i32.const 0) (i32.const 65) (local.get $len))
+            (local.set $r (call $request (call $fields)))
+            (i32.add
+                (call $method (local.get $r) (i32.const 9) (i32.const 0) (local.get $len))
+                (i32.shl
+                    (call $authority (local.get $r) (i32.const 1) (i32.const 0) (local.get $len))
+                    (i32.const 1)))))
+    (core instance $main (instantiate $main (with "" (instance
+        (export "m" (memory $m)) (export "fields" (func $fields))
+        (export "request" (func $request)) (export "method" (func $method))
+        (export "authority" (func $authority))))))
+    (func (export "try") (param "len" u32) (result u32) (canon lift (core func $main "try"))))"#;
+
+#[tokio::test]
+async fn what_a_guest_says_of_a_request_is_not_kept_at_any_length() {
+    let world = World::new(&[]);
+    let ctx = NetCtx::new(&world.plugin);
+    let data = Store { ctx, wasi: WasiCtxBuilder::new().build(), table: ResourceTable::new() };
+    let engine = wasmtime::Engine::default();
+    let mut linker = Linker::new(&engine);
+    add_to_linker::<Store>(&mut linker).unwrap();
+    let wasm = wat::parse_str(LONG_WORDS).unwrap();
+    let component = wasmtime::component::Component::from_binary(&engine, &wasm).unwrap();
+    let mut store = wasmtime::Store::new(&engine, data);
+    let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
+    let lengthen = instance.get_typed_func::<(u32,), (u32,)>(&mut store, "try").unwrap();
+    for (bytes, expected) in [(1, 0), (64, 0), (65, 1), (1_024, 1), (1_025, 3)] {
+        let (refused,) = lengthen.call_async(&mut store, (bytes,)).await.unwrap();
+        assert_eq!(refused, expected, "{bytes}");
+    }
+}
