@@ -72,7 +72,8 @@ fn obey(line: &str) -> io::Result<String> {
         "size" => fs::metadata(path).map(|metadata| metadata.len().to_string()),
         "kind" => fs::symlink_metadata(path).map(|metadata| {
             let kind = metadata.file_type();
-            let kind = [(kind.is_dir(), "dir"), (kind.is_file(), "file"), (kind.is_symlink(), "link")];
+            let kind =
+                [(kind.is_dir(), "dir"), (kind.is_file(), "file"), (kind.is_symlink(), "link")];
             kind.iter().find(|(is, _)| *is).map_or("other", |(_, name)| name).to_owned()
         }),
         "touch" => {

@@ -50,12 +50,12 @@ pub(super) fn obey(command: &str, arguments: &[&str]) -> io::Result<String> {
         "raw-symlink" => told(root.symlink_at(word(0), word(1)), nothing),
         "raw-mkdir" => told(root.create_directory_at(word(0)), nothing),
         "raw-stat" => told(root.stat_at(PathFlags::empty(), word(0)), nothing),
-        "raw-read-far" => told(open(word(0), DescriptorFlags::READ), |file| {
-            match file.read(u64::MAX, u64::MAX) {
+        "raw-read-far" => {
+            told(open(word(0), DescriptorFlags::READ), |file| match file.read(u64::MAX, u64::MAX) {
                 Ok((bytes, ended)) => format!("{} {ended}", bytes.len()),
                 Err(code) => code.name().to_owned(),
-            }
-        }),
+            })
+        }
         "raw-size" => told(open(word(0), DescriptorFlags::WRITE), |file| {
             told(file.set_size(number(1)), nothing).unwrap_or_default()
         }),
