@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use host_core::CoreError;
+use host_core::{CoreError, Operation};
 use host_ipc::LimitReached;
 use host_security::{
     AuditSink, Auditor,
@@ -126,8 +126,12 @@ pub(crate) fn failed(auditor: &Auditor, error: &CoreError) {
         CoreError::TooMuchData { operation, .. } => {
             (Type::LimitExceeded, Action::Terminated, *operation, "the bytes of one call")
         }
-        CoreError::HostCall { operation, .. } => {
+        CoreError::HostCall { operation, source, .. } if is_limit(source) => {
             (Type::LimitExceeded, Action::Terminated, *operation, "what host functions take")
+        }
+        CoreError::CannotInstantiate { source, .. } if is_limit(source) => {
+            let limit = "the instances, tables and memories of an instance";
+            (Type::LimitExceeded, Action::Denied, Operation::Instantiate, limit)
         }
         CoreError::Overloaded { instances, .. } => {
             let limit = format!("permissions.max-instances = {instances}");
@@ -139,6 +143,14 @@ pub(crate) fn failed(auditor: &Auditor, error: &CoreError) {
     };
     let (kind, action, operation, limit) = told;
     auditor.exceeded(kind, action, operation.name(), &error.to_string(), limit);
+}
+
+/// Whether an error of the engine is about a limit. It has no types for that, but words.
+fn is_limit(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        let text = cause.to_string();
+        text.contains("exceeds limit") || text.contains("limit exceeded")
+    })
 }
 
 /// Tells of a service that was asked for more than it gives.

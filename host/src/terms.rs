@@ -118,7 +118,7 @@ impl Embedder<HostState> for HostTerms {
             }
         };
         let grant = self.grant(&plugin.manifest);
-        auditor.lifecycle("loaded", &format!("{}, {signer}", plugin.info.digest));
+        auditor.lifecycle("admitted", &format!("{}, {signer}", plugin.info.digest));
         // An amount within its ceiling is no news.
         let told = grant.decisions().iter().filter(|told| !(told.is_amount() && told.is_granted()));
         auditor.granted(told.map(ToString::to_string).collect());

@@ -15,7 +15,7 @@ use std::{
 use super::{
     AuditError, AuditRecord, RecordKind,
     files::{End, LogFile, end_of, log_files, tail_of},
-    record::{Hash, NO_HASH, encode},
+    record::{Hash, LINE_BYTES_MAX, NO_HASH, encode},
     shape::{RESOURCE_BYTES_MAX, shown},
 };
 use crate::sign::{SigningKey, owner_only};
@@ -72,6 +72,17 @@ pub(super) struct Chain {
     remove_before: Option<u64>,
 }
 
+/// Keeps a copy of a file, as `NAME.damaged`, before more than one torn line is cut off: a log is evidence.
+fn set_aside(path: &Path, good_bytes: u64) -> io::Result<()> {
+    let (tail, _) = tail_of(path, good_bytes, LINE_BYTES_MAX as u64)?;
+    if tail.contains(&b'\n') {
+        let mut copy = path.as_os_str().to_owned();
+        copy.push(".damaged");
+        fs::copy(path, copy)?;
+    }
+    Ok(())
+}
+
 impl Chain {
     /// Finds the end of the log, mends it if it is torn, and records that it was opened.
     ///
@@ -96,7 +107,8 @@ impl Chain {
             if end.is_some() {
                 break;
             }
-            // Begun, and nothing got into it. The file before it is the newest then.
+            // Begun, and nothing whole got into it. The file before it is the newest then.
+            set_aside(&newest.path, 0).map_err(storage(&newest.path))?;
             fs::remove_file(&newest.path).map_err(storage(&newest.path))?;
             files.pop();
         }
@@ -107,6 +119,7 @@ impl Chain {
         let path = files.last().map_or_else(|| directory.to_owned(), |newest| newest.path.clone());
         let end = end.unwrap_or(End { seq: 0, hash: NO_HASH, good_bytes: 0, unsealed: 0 });
         let file = append_to(&path, is_new).map_err(storage(&path))?;
+        set_aside(&path, end.good_bytes).map_err(storage(&path))?;
         file.set_len(end.good_bytes).map_err(storage(&path))?;
         let mut chain = Self {
             directory: directory.to_owned(),

@@ -27,7 +27,7 @@ pub enum AuditEvent {
         plugin: String,
         /// Its version.
         revision: String,
-        /// What: `loaded`, `refused`, `unloaded`, `reloaded`, `removed`.
+        /// What: `admitted`, `refused`, `started`, `unloaded`, `reloaded`.
         operation: String,
         /// What there is to say about it: a digest, a signer, a reason.
         detail: String,
@@ -82,6 +82,9 @@ pub enum ViolationType {
     LimitExceeded,
     /// A component whose signature is missing, wrong, or of a key that is not trusted.
     SignatureRefused,
+    /// One that a newer host knows.
+    #[serde(other)]
+    Other,
 }
 
 /// What was done.
@@ -94,6 +97,9 @@ pub enum EnforcementAction {
     Terminated,
     /// It was let through, and noted.
     Logged,
+    /// One that a newer host knows.
+    #[serde(other)]
+    Other,
 }
 
 impl ViolationType {
@@ -109,6 +115,7 @@ impl ViolationType {
             Self::QuotaExceeded => "quota-exceeded",
             Self::LimitExceeded => "limit-exceeded",
             Self::SignatureRefused => "signature-refused",
+            Self::Other => "other",
         }
     }
 }
@@ -120,6 +127,7 @@ impl EnforcementAction {
             Self::Denied => "denied",
             Self::Terminated => "terminated",
             Self::Logged => "logged",
+            Self::Other => "other",
         }
     }
 }

@@ -104,6 +104,9 @@ pub enum RecordKind {
     Rotated,
     /// The end of the log was torn, and was cut off.
     Recovered,
+    /// One that a newer host knows.
+    #[serde(other)]
+    Other,
 }
 
 impl RecordKind {
@@ -120,6 +123,7 @@ impl RecordKind {
             Self::Checkpoint => "checkpoint",
             Self::Rotated => "rotated",
             Self::Recovered => "recovered",
+            Self::Other => "other",
         }
     }
 }

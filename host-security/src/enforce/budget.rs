@@ -74,6 +74,7 @@ pub struct Budget {
     table_elements_max: u64,
     table_elements: u64,
     denied: Option<MemoryDenied>,
+    table_denied: bool,
     host: Arc<HostMemory>,
     auditor: Option<Auditor>,
 }
@@ -87,6 +88,7 @@ impl Budget {
             table_elements_max: limits.table_elements,
             table_elements: 0,
             denied: None,
+            table_denied: false,
             host,
             auditor: None,
         }
@@ -97,6 +99,19 @@ impl Budget {
     pub fn audited(mut self, auditor: Auditor) -> Self {
         self.auditor = Some(auditor);
         self
+    }
+
+    fn deny_table(&mut self, total: u64) {
+        if let (Some(auditor), false) = (&self.auditor, self.table_denied) {
+            auditor.exceeded(
+                ViolationType::LimitExceeded,
+                EnforcementAction::Denied,
+                "table.grow",
+                &format!("{total} elements"),
+                &format!("table elements of an instance = {}", self.table_elements_max),
+            );
+        }
+        self.table_denied = true;
     }
 
     fn deny(&mut self, denied: MemoryDenied, more: u64) {
@@ -134,6 +149,7 @@ impl Budget {
     /// Forgets what was refused: another call begins.
     pub fn begin_call(&mut self) {
         self.denied = None;
+        self.table_denied = false;
     }
 }
 
@@ -184,7 +200,11 @@ impl ResourceLimiter for Budget {
     ) -> wasmtime::Result<bool> {
         let total =
             self.table_elements.saturating_add((desired as u64).saturating_sub(current as u64));
-        if maximum.is_some_and(|maximum| desired > maximum) || total > self.table_elements_max {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false); // the module's own bound, not ours
+        }
+        if total > self.table_elements_max {
+            self.deny_table(total);
             return Ok(false);
         }
         self.table_elements = total;

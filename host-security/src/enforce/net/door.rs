@@ -212,8 +212,7 @@ impl PluginNet {
         Ok(reply)
     }
 
-    /// The addresses of a destination that may be connected to. At least one: if none may, the first
-    /// refusal is told.
+    /// The addresses of a destination that may be connected to, at least one. The first that may not is told.
     async fn reach(&self, target: &Target) -> Result<Vec<SocketAddr>, HttpRefused> {
         let (names, found) = match &target.host {
             Host::Address(address) => (Vec::new(), vec![*address]),
@@ -247,12 +246,13 @@ impl PluginNet {
                 Err(denial) => _ = first.get_or_insert((to, denial)),
             }
         }
-        match first {
-            Some((to, denial)) if granted.is_empty() => {
-                self.refused("http", &names, to, &denial);
-                Err(HttpRefused::Denied { rule: denial.rule })
-            }
-            _ => Ok(granted),
+        let Some((to, denial)) = first else { return Ok(granted) };
+        // Also where others may be connected to: a name that leads to the outside and to the inside at once is
+        // how rebinding begins.
+        self.refused("http", &names, to, &denial);
+        match granted.is_empty() {
+            true => Err(HttpRefused::Denied { rule: denial.rule }),
+            false => Ok(granted),
         }
     }
 

@@ -60,6 +60,14 @@ fn a_deny_wins_over_every_allow_and_the_most_precise_explains() {
     check(denied, "/data/out/x/y", FsAccess::Write, Err("here \"read-write:/data/out/x\""));
 }
 
+#[test]
+fn a_path_cannot_write_the_line_that_would_allow_more() {
+    let rules = rules(&[], &[], &[]);
+    let denial = rules.check(&["x\", \"read-write:"], FsAccess::Read).unwrap_err();
+    let allow = denial.allow.unwrap();
+    assert!(allow.contains(r#"["read:/x\", \"read-write:"]"#), "{allow}");
+}
+
 /// The model: paths as text with a slash at their end, so that a prefix is a prefix of components.
 fn model(asked: &[String], allowed: &[String], denied: &[String], path: &str) -> Rights {
     let whole = format!("{}/", path.trim_end_matches('/'));

@@ -123,8 +123,10 @@ impl Inner {
     }
 
     fn set_dir_times(&self, dir: &Dir, timestamps: &Timestamps) -> Outcome<()> {
-        self.check("set-times", &dir.guest, Need::All(FsAccess::Write))?;
+        let (operation, need) = ("set-times", Need::All(FsAccess::Write));
+        self.check(operation, &dir.guest, need)?;
         let place = dir.place.as_ref().ok_or(ErrorCode::NotPermitted)?;
+        self.follow_move(operation, &mut dir.guest.clone(), place, None, need)?;
         let set = rustix::fs::utimensat(place.fd.as_fd(), c".", timestamps, AtFlags::empty());
         set.map_err(sys::code)
     }
