@@ -151,7 +151,9 @@ fn data() -> TempDir {
         auditor("greedy").denied(ViolationType::FsAccessDenied, "open", &path, &denial);
     }
     auditor("other").denied(ViolationType::NetAccessDenied, "connect", "10.0.0.1:80", &denial);
-    log.close().unwrap();
+    // Beside all the other tests, a disk may take longer than a host that stops would wait.
+    let closed = (0..20).any(|_| log.close().is_ok());
+    assert!(closed, "{:?}", log.last_error());
     data
 }
 
