@@ -270,3 +270,38 @@ fn times_are_written_as_in_records_or_as_how_long_ago() {
         assert!(parse_since(bad, noon()).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn what_is_cut_off_the_end_is_set_aside_if_it_is_more_than_a_torn_line() {
+    let dir = tempfile::tempdir().unwrap();
+    log_of(settings(dir.path()), 3);
+    let path = dir.path().join(newest(dir.path()));
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let copy = dir.path().join(format!("{}.damaged", newest(dir.path())));
+    std::fs::write(&path, format!("{whole}half a line")).unwrap();
+    log_of(settings(dir.path()), 1);
+    assert!(!copy.exists());
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let damaged = format!("{whole}not a record\nnor this\n");
+    std::fs::write(&path, &damaged).unwrap();
+    log_of(settings(dir.path()), 1);
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), damaged);
+    verify(dir.path(), None).unwrap();
+}
+
+/// The name of the newest file of a log.
+fn newest(directory: &std::path::Path) -> String {
+    let names = std::fs::read_dir(directory).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".jsonl")).max().unwrap()
+}
+
+#[test]
+fn words_of_a_newer_host_are_read_as_such() {
+    use crate::audit::{EnforcementAction, RecordKind, ViolationType};
+    let word = "\"of-a-newer-host\"";
+    assert_eq!(serde_json::from_str::<RecordKind>(word).unwrap(), RecordKind::Other);
+    assert_eq!(serde_json::from_str::<ViolationType>(word).unwrap(), ViolationType::Other);
+    assert_eq!(serde_json::from_str::<EnforcementAction>(word).unwrap(), EnforcementAction::Other);
+    assert_eq!(serde_json::from_str::<RecordKind>("\"violation\"").unwrap(), RecordKind::Violation);
+}

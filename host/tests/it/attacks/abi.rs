@@ -121,7 +121,7 @@ async fn what_wants_too_much_from_the_start_does_not_start() {
             expected => assert!(found.starts_with(expected), "{plugin}: {found}"),
         }
     }
-    arena.ends(&[CpuTimeExceeded, MemoryExceeded]).await;
+    arena.ends(&[CpuTimeExceeded, MemoryExceeded, LimitExceeded]).await;
 }
 
 /// A component with one function `f` that answers with what lies at 16, which is `data`.

@@ -107,6 +107,9 @@ async fn what_is_dialled_is_what_was_checked() {
     let world = Setup { both: &both, allowed: &allowed, names, ..Setup::default() }.make();
     let url = format!("http://two.test:{port}/");
     assert_eq!(world.get(&url).await.unwrap(), "200 granted");
+    // The other one is told: a name that leads to both is how rebinding begins.
+    let told = world.told();
+    assert!(told[0].starts_with(&format!("http two.test:{port} (127.0.0.2); ")), "{told:?}");
     assert_eq!(world.get(&url).await.unwrap(), "200 granted");
     // Once for each request: nothing looks a name up again after the check.
     assert_eq!(world.resolver.asked.load(Ordering::SeqCst), 2);
