@@ -15,17 +15,18 @@ wit_bindgen::generate!({
 
         world any-plugin {
             include toolsku:host-api/services@1.0.0;
-            import toolsku:plugin-system/plugin-api@1.0.0;
+            import toolsku:plugin-system/plugin-api@1.1.0;
 
-            export toolsku:plugin-system/base-plugin@1.0.0;
-            export toolsku:plugin-system/data-processor@1.0.0;
-            export toolsku:plugin-system/event-handler@1.0.0;
-            export toolsku:plugin-system/plugin-api@1.0.0;
-            export toolsku:plugin-system/type-best-practices@1.0.0;
-            export toolsku:plugin-system/stream-transformer@1.0.0;
-            export toolsku:plugin-system/state-transfer@1.0.0;
-            export toolsku:plugin-system/plugin-api-v1@1.0.0;
-            export toolsku:plugin-system/plugin-api-v2@1.0.0;
+            export toolsku:plugin-system/base-plugin@1.1.0;
+            export toolsku:plugin-system/data-processor@1.1.0;
+            export toolsku:plugin-system/event-handler@1.1.0;
+            export toolsku:plugin-system/message-handler@1.1.0;
+            export toolsku:plugin-system/plugin-api@1.1.0;
+            export toolsku:plugin-system/type-best-practices@1.1.0;
+            export toolsku:plugin-system/stream-transformer@1.1.0;
+            export toolsku:plugin-system/state-transfer@1.1.0;
+            export toolsku:plugin-system/plugin-api-v1@1.1.0;
+            export toolsku:plugin-system/plugin-api-v2@1.1.0;
         }
     ",
     generate_all,

@@ -46,6 +46,7 @@
 //! | `plugin-world`              | [`FullPlugin`]        | [`plugin_world!`]              |
 //! | `action-plugin`             | [`ActionPlugin`]      | [`action_plugin!`]             |
 //! | `stream-plugin`             | [`StreamPlugin`]      | [`stream_plugin!`]             |
+//! | `message-plugin`            | [`MessageHandler`]    | [`message_plugin!`]            |
 //! | `plugin-v1`                 | [`PluginV1`]          | [`plugin_v1!`]                 |
 //! | `plugin-v2`                 | [`PluginV2`]          | [`plugin_v2!`]                 |
 //!
@@ -72,18 +73,18 @@ pub use error::{Context, Error, Result};
 pub use log;
 pub use services::{DirError, config, data_dir, env, events, http, messaging};
 pub use worlds::{
-    ActionPlugin, ActionResult, Answer, CallContext, Event, EventHandler, FullPlugin, Input,
-    LogEntry, Metrics, Output, Plugin, PluginV1, PluginV2, Processor, Severity, StatefulProcessor,
-    Status, StreamPlugin, Transform, UserAction, inner,
+    ActionPlugin, ActionResult, Answer, CallContext, Event, EventHandler, FullPlugin,
+    IncomingMessage, Input, LogEntry, MessageHandler, Metrics, Output, Plugin, PluginV1, PluginV2,
+    Processor, Severity, StatefulProcessor, Status, StreamPlugin, Transform, UserAction, inner,
 };
 
 /// What most plugins use, for a glob import.
 pub mod prelude {
     pub use crate::{
         ActionPlugin, ActionResult, Answer, CallContext, Context, Error, Event, EventHandler,
-        FullPlugin, Input, LogEntry, Metrics, Output, Plugin, PluginV1, PluginV2, Processor,
-        Result, Severity, StatefulProcessor, Status, StreamPlugin, Transform, UserAction, bail,
-        ensure, log,
+        FullPlugin, IncomingMessage, Input, LogEntry, MessageHandler, Metrics, Output, Plugin,
+        PluginV1, PluginV2, Processor, Result, Severity, StatefulProcessor, Status, StreamPlugin,
+        Transform, UserAction, bail, ensure, log,
     };
 }
 

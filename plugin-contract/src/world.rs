@@ -13,8 +13,8 @@ pub const SYSTEM_PACKAGE: &str = "toolsku:plugin-system";
 /// The package of the interfaces that hosts offer.
 pub const HOST_API_PACKAGE: &str = "toolsku:host-api";
 
-/// The version of both packages that this release speaks.
-pub const CONTRACT_VERSION: Version = Version::new(1, 0, 0);
+/// The version of [`SYSTEM_PACKAGE`] that this release speaks.
+pub const CONTRACT_VERSION: Version = Version::new(1, 1, 0);
 
 /// A kind of plugin: one of the worlds in `wit/plugin-system/worlds.wit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub enum World {
     EventPlugin,
     /// Works on streams.
     StreamPlugin,
+    /// Takes messages.
+    MessagePlugin,
     /// Works on actions of users.
     ActionPlugin,
     /// The full set: configuration, context, status.
@@ -43,11 +45,12 @@ pub enum World {
 
 impl World {
     /// All worlds, the most demanding first.
-    pub const ALL: [World; 9] = [
+    pub const ALL: [World; 10] = [
         World::StatefulProcessorPlugin,
         World::ProcessorPlugin,
         World::EventPlugin,
         World::StreamPlugin,
+        World::MessagePlugin,
         World::ActionPlugin,
         World::PluginWorld,
         World::PluginV2,
@@ -62,6 +65,7 @@ impl World {
             World::ProcessorPlugin => "processor-plugin",
             World::EventPlugin => "event-plugin",
             World::StreamPlugin => "stream-plugin",
+            World::MessagePlugin => "message-plugin",
             World::ActionPlugin => "action-plugin",
             World::PluginWorld => "plugin-world",
             World::PluginV2 => "plugin-v2",
@@ -77,6 +81,7 @@ impl World {
             World::ProcessorPlugin => &["base-plugin", "data-processor"],
             World::EventPlugin => &["base-plugin", "event-handler"],
             World::StreamPlugin => &["base-plugin", "stream-transformer"],
+            World::MessagePlugin => &["base-plugin", "message-handler"],
             World::ActionPlugin => &["base-plugin", "type-best-practices"],
             World::PluginWorld => &["plugin-api"],
             World::PluginV2 => &["plugin-api-v2"],

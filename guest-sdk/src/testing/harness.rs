@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use crate::worlds::{entry, processor_process};
 use crate::{
-    Answer, CallContext, Event, EventHandler, FullPlugin, Input, Output, Plugin, Processor, Result,
-    StreamPlugin, Transform, options,
+    Answer, CallContext, Event, EventHandler, FullPlugin, IncomingMessage, Input, MessageHandler,
+    Output, Plugin, Processor, Result, StreamPlugin, Transform, options,
 };
 
 /// An initialised plugin. Dereferences to the plugin itself.
@@ -54,6 +54,25 @@ impl<P: EventHandler> Harness<P> {
             payload: payload.to_owned(),
             timestamp_ms: 0,
             source: "test".to_owned(),
+        })
+    }
+}
+
+impl<P: MessageHandler> Harness<P> {
+    /// Hands over a message from `test`, which waits for an answer.
+    ///
+    /// # Errors
+    /// What the plugin says.
+    pub fn message(
+        &mut self,
+        message_type: &str,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<Option<Vec<u8>>> {
+        self.plugin.on_message(IncomingMessage {
+            sender: "test".to_owned(),
+            message_type: message_type.to_owned(),
+            payload: payload.as_ref().to_vec(),
+            request_id: Some("request-1".to_owned()),
         })
     }
 }

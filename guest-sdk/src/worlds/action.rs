@@ -125,8 +125,8 @@ macro_rules! action_plugin {
     ($plugin:ty) => {
         $crate::__export!(
             $plugin as $crate::ActionPlugin, ACTION_PLUGIN:
-            base_plugin __export_toolsku_plugin_system_base_plugin_1_0_0_cabi,
-            type_best_practices __export_toolsku_plugin_system_type_best_practices_1_0_0_cabi
+            base_plugin __export_toolsku_plugin_system_base_plugin_1_1_0_cabi,
+            type_best_practices __export_toolsku_plugin_system_type_best_practices_1_1_0_cabi
         );
     };
 }

@@ -76,8 +76,8 @@ macro_rules! event_plugin {
     ($plugin:ty) => {
         $crate::__export!(
             $plugin as $crate::EventHandler, EVENT_PLUGIN:
-            base_plugin __export_toolsku_plugin_system_base_plugin_1_0_0_cabi,
-            event_handler __export_toolsku_plugin_system_event_handler_1_0_0_cabi
+            base_plugin __export_toolsku_plugin_system_base_plugin_1_1_0_cabi,
+            event_handler __export_toolsku_plugin_system_event_handler_1_1_0_cabi
         );
     };
 }

@@ -191,7 +191,7 @@ macro_rules! plugin_world {
     ($plugin:ty) => {
         $crate::__export!(
             $plugin as $crate::FullPlugin, PLUGIN_WORLD:
-            plugin_api __export_toolsku_plugin_system_plugin_api_1_0_0_cabi
+            plugin_api __export_toolsku_plugin_system_plugin_api_1_1_0_cabi
         );
     };
 }

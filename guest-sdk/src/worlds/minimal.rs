@@ -58,7 +58,7 @@ macro_rules! minimal_plugin {
     ($plugin:ty) => {
         $crate::__export!(
             $plugin as $crate::Plugin, MINIMAL_PLUGIN:
-            base_plugin __export_toolsku_plugin_system_base_plugin_1_0_0_cabi
+            base_plugin __export_toolsku_plugin_system_base_plugin_1_1_0_cabi
         );
     };
 }

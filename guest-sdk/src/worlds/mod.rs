@@ -8,6 +8,7 @@ mod action;
 mod event;
 mod full;
 pub mod inner;
+mod message;
 mod minimal;
 mod processor;
 mod stateful;
@@ -17,6 +18,7 @@ mod versioned;
 pub use action::{ActionPlugin, ActionResult, LogEntry, Severity, UserAction};
 pub use event::{Event, EventHandler};
 pub use full::{Answer, CallContext, FullPlugin, Metrics, Status};
+pub use message::{IncomingMessage, MessageHandler};
 pub use minimal::Plugin;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use processor::process as processor_process;

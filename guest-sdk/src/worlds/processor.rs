@@ -141,8 +141,8 @@ macro_rules! processor_plugin {
     ($plugin:ty) => {
         $crate::__export!(
             $plugin as $crate::Processor, PROCESSOR_PLUGIN:
-            base_plugin __export_toolsku_plugin_system_base_plugin_1_0_0_cabi,
-            data_processor __export_toolsku_plugin_system_data_processor_1_0_0_cabi
+            base_plugin __export_toolsku_plugin_system_base_plugin_1_1_0_cabi,
+            data_processor __export_toolsku_plugin_system_data_processor_1_1_0_cabi
         );
     };
 }

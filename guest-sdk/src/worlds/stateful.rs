@@ -48,9 +48,9 @@ macro_rules! stateful_processor_plugin {
     ($plugin:ty) => {
         $crate::__export!(
             $plugin as $crate::StatefulProcessor, STATEFUL_PROCESSOR_PLUGIN:
-            base_plugin __export_toolsku_plugin_system_base_plugin_1_0_0_cabi,
-            data_processor __export_toolsku_plugin_system_data_processor_1_0_0_cabi,
-            state_transfer __export_toolsku_plugin_system_state_transfer_1_0_0_cabi
+            base_plugin __export_toolsku_plugin_system_base_plugin_1_1_0_cabi,
+            data_processor __export_toolsku_plugin_system_data_processor_1_1_0_cabi,
+            state_transfer __export_toolsku_plugin_system_state_transfer_1_1_0_cabi
         );
     };
 }

@@ -108,8 +108,8 @@ macro_rules! stream_plugin {
     ($plugin:ty) => {
         $crate::__export!(
             $plugin as $crate::StreamPlugin, STREAM_PLUGIN:
-            base_plugin __export_toolsku_plugin_system_base_plugin_1_0_0_cabi,
-            stream_transformer __export_toolsku_plugin_system_stream_transformer_1_0_0_cabi
+            base_plugin __export_toolsku_plugin_system_base_plugin_1_1_0_cabi,
+            stream_transformer __export_toolsku_plugin_system_stream_transformer_1_1_0_cabi
         );
     };
 }

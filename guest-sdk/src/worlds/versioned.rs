@@ -56,7 +56,7 @@ macro_rules! plugin_v1 {
     ($plugin:ty) => {
         $crate::__export!(
             $plugin as $crate::PluginV1, PLUGIN_V1:
-            plugin_api_v1 __export_toolsku_plugin_system_plugin_api_v1_1_0_0_cabi
+            plugin_api_v1 __export_toolsku_plugin_system_plugin_api_v1_1_1_0_cabi
         );
     };
 }
@@ -67,7 +67,7 @@ macro_rules! plugin_v2 {
     ($plugin:ty) => {
         $crate::__export!(
             $plugin as $crate::PluginV2, PLUGIN_V2:
-            plugin_api_v2 __export_toolsku_plugin_system_plugin_api_v2_1_0_0_cabi
+            plugin_api_v2 __export_toolsku_plugin_system_plugin_api_v2_1_1_0_cabi
         );
     };
 }

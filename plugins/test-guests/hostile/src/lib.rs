@@ -127,8 +127,8 @@ fn obey(order: &Order<'_>) -> String {
 #[cfg(target_family = "wasm")]
 guest_sdk::__export_raw!(
     Hostile, PROCESSOR_PLUGIN:
-    base_plugin __export_toolsku_plugin_system_base_plugin_1_0_0_cabi,
-    data_processor __export_toolsku_plugin_system_data_processor_1_0_0_cabi
+    base_plugin __export_toolsku_plugin_system_base_plugin_1_1_0_cabi,
+    data_processor __export_toolsku_plugin_system_data_processor_1_1_0_cabi
 );
 
 #[test]
