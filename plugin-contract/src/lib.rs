@@ -1,5 +1,5 @@
 //! The names that host and guest share: ids, versions, digests, the manifest, and how they are
-//! carried inside a component.
+//! carried inside a component; and on whose behalf calls are made.
 //!
 //! Start at [`Manifest`], what a plugin says of itself, then [`World`], what it offers. With the
 //! feature `component`, [`ComponentInfo`] reads both out of a binary without compiling it.
@@ -26,6 +26,9 @@
 //! ```
 #![warn(missing_docs)]
 
+mod address;
+mod caller;
+mod dependency;
 mod digest;
 mod event;
 mod explain;
@@ -44,8 +47,11 @@ mod features;
 #[cfg(feature = "component")]
 pub mod section;
 
+pub use address::{Address, MessagePermission};
+pub use caller::{CALL_DEPTH_MAX, Caller, RelayRefused};
 #[cfg(feature = "component")]
 pub use component::{ComponentError, ComponentInfo, Extern, ExternKind, Lane, ReadLimits};
+pub use dependency::{Dependency, Link};
 pub use digest::{Digest, InvalidDigest};
 pub use event::{EVENT_TYPE_BYTES_MAX, is_event_type, is_subscription, subscription_covers};
 pub use explain::Explain;

@@ -6,7 +6,8 @@ use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, EnvName, Explain, FsPermission, NetPermission, PluginId, TimeSpan, World, escape,
+    ByteSize, Dependency, EnvName, Explain, FsPermission, MessagePermission, NetPermission,
+    PluginId, TimeSpan, World, escape,
 };
 
 /// A parsed `plugin.toml`. Unknown keys and words are refused, so a misspelt limit is no limit lost.
@@ -18,9 +19,9 @@ use crate::{
 pub struct Manifest {
     /// `[plugin]`: who this is.
     pub plugin: PluginSection,
-    /// `[dependencies]`: plugins whose exports satisfy this one's imports, by semver requirement.
+    /// `[dependencies]`: plugins whose exports satisfy this one's imports.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub dependencies: BTreeMap<PluginId, VersionReq>,
+    pub dependencies: BTreeMap<PluginId, Dependency>,
     /// `[config]`: values handed to `plugin-api.initialize`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
@@ -81,6 +82,9 @@ pub struct Permissions {
     pub fs: Vec<FsPermission>,
     /// `connect:`, `listen:` or `datagram:` and `host:port`.
     pub net: Vec<NetPermission>,
+    /// `send:` and whom messages may go to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<MessagePermission>,
     /// Names of environment variables.
     pub env: Vec<EnvName>,
     /// All linear memories of one instance together. Default `64MB`.
@@ -103,6 +107,9 @@ pub struct Deny {
     pub fs: Vec<FsPermission>,
     /// Like [`Permissions::net`].
     pub net: Vec<NetPermission>,
+    /// Like [`Permissions::messages`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<MessagePermission>,
 }
 
 impl Default for Permissions {
@@ -110,6 +117,7 @@ impl Default for Permissions {
         Self {
             fs: Vec::new(),
             net: Vec::new(),
+            messages: Vec::new(),
             env: Vec::new(),
             memory: ByteSize::new(64_000_000),
             cpu_time: TimeSpan::from_millis(10_000),
@@ -188,9 +196,11 @@ impl Manifest {
             ("config", self.config.len()),
             ("permissions.fs", permissions.fs.len()),
             ("permissions.net", permissions.net.len()),
+            ("permissions.messages", permissions.messages.len()),
             ("permissions.env", permissions.env.len()),
             ("permissions.deny.fs", permissions.deny.fs.len()),
             ("permissions.deny.net", permissions.deny.net.len()),
+            ("permissions.deny.messages", permissions.deny.messages.len()),
         ];
         if let Some((key, len)) = lengths.into_iter().find(|(_, len)| *len > Self::ENTRIES_MAX) {
             return refuse(key, format!("{len} entries, where {} are allowed", Self::ENTRIES_MAX));
