@@ -5,7 +5,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use plugin_contract::{ByteSize, FsAccess, FsPermission, PluginId, TimeSpan};
 
 use crate::{
-    Ceilings, FsRules, GuestPath, Limits, NetRules, Policy, Request, Rules, rules::Placed,
+    Ceilings, FsRules, GuestPath, Limits, MessageRules, NetRules, Policy, Request, Rules,
+    rules::Placed,
 };
 
 /// What one plugin may do, and how much. Made by [`Policy::grant`] alone.
@@ -16,6 +17,7 @@ pub struct Grant {
     env: Vec<(String, String)>,
     fs: Arc<FsRules>,
     net: Arc<NetRules>,
+    messages: Arc<MessageRules>,
     mounts: Vec<Mount>,
     data_dir: bool,
     decisions: Vec<Decision>,
@@ -74,10 +76,15 @@ impl Policy {
             let answer = Answer::of(net.explain(asked), net.exceptions(asked));
             decisions.push(Decision { asked: format!("net {asked}"), answer });
         }
+        let messages = self.message_rules(request, own);
+        for asked in &request.messages {
+            let answer = Answer::of(messages.explain(asked), messages.exceptions(asked));
+            decisions.push(Decision { asked: format!("messages {asked}"), answer });
+        }
         let mounts = self.mounts(own, &fs);
         let plugin = request.plugin.clone();
-        let (fs, net) = (Arc::new(fs), Arc::new(net));
-        Grant { plugin, limits, env, fs, net, mounts, data_dir, decisions }
+        let (fs, net, messages) = (Arc::new(fs), Arc::new(net), Arc::new(messages));
+        Grant { plugin, limits, env, fs, net, messages, mounts, data_dir, decisions }
     }
 
     fn place(&self, plugin: &PluginId, section: &str) -> String {
@@ -204,6 +211,22 @@ impl Policy {
         NetRules::new(plugin.clone(), request.net.clone(), allowed, denied)
     }
 
+    fn message_rules(&self, request: &Request, own: Option<&Rules>) -> MessageRules {
+        let plugin = &request.plugin;
+        let mut allowed = placed("policy.allow.messages", &self.all.allow.messages);
+        let mut denied = placed("policy.deny.messages", &self.all.deny.messages);
+        if let Some(own) = own {
+            allowed
+                .extend(placed(&format!("plugins.{plugin}.allow.messages"), &own.allow.messages));
+            denied.extend(placed(&format!("plugins.{plugin}.deny.messages"), &own.deny.messages));
+        }
+        denied.extend(request.deny_messages.iter().map(|permission| Placed {
+            permission: permission.clone(),
+            place: "plugin.toml: permissions.deny.messages".to_owned(),
+        }));
+        MessageRules::new(plugin.clone(), request.messages.clone(), allowed, denied)
+    }
+
     /// Every root of `fs`, and every place within one that the operator has put elsewhere.
     fn mounts(&self, own: Option<&Rules>, fs: &FsRules) -> Vec<Mount> {
         let tables: Vec<_> = own.into_iter().chain([&self.all]).map(|rules| &rules.paths).collect();
@@ -268,6 +291,11 @@ impl Grant {
     /// Which addresses.
     pub fn net(&self) -> &Arc<NetRules> {
         &self.net
+    }
+
+    /// Whom messages may go to.
+    pub fn messages(&self) -> &Arc<MessageRules> {
+        &self.messages
     }
 
     /// Where the paths of the plugin's view are on the host, the outer before the inner. Without the
@@ -338,7 +366,7 @@ impl Answer {
 impl Decision {
     /// Whether it is about an amount, such as memory, and not about authority.
     pub fn is_amount(&self) -> bool {
-        !["fs ", "net ", "env "].iter().any(|kind| self.asked.starts_with(kind))
+        !["fs ", "net ", "env ", "messages "].iter().any(|kind| self.asked.starts_with(kind))
     }
 
     /// Whether the plugin gets just what it asked for.

@@ -49,4 +49,4 @@ pub use grant::{Answer, DATA_DIR, Decision, Grant, Mount};
 pub use limits::Limits;
 pub use policy::{Authority, Ceilings, GuestPath, Policy, Rules};
 pub use request::Request;
-pub use rules::{Denial, Destination, FsRules, NetRules, Rights, special_range};
+pub use rules::{Denial, Destination, FsRules, MessageRules, NetRules, Rights, special_range};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 use plugin_contract::{
-    ByteSize, EnvName, FsAccess, FsPermission, NetPermission, PluginId, TimeSpan,
+    ByteSize, EnvName, FsAccess, FsPermission, MessagePermission, NetPermission, PluginId, TimeSpan,
 };
 use serde::Deserialize;
 
@@ -28,6 +28,7 @@ impl Policy {
         for rules in [Some(&self.all), self.plugins.get(&request.plugin)].into_iter().flatten() {
             widest.fs.extend(rules.allow.fs.iter().cloned());
             widest.net.extend(rules.allow.net.iter().cloned());
+            widest.messages.extend(rules.allow.messages.iter().cloned());
             widest.env.extend(rules.env.keys().cloned());
         }
         widest
@@ -64,7 +65,7 @@ pub struct Rules {
     pub limits: Ceilings,
 }
 
-/// Files and addresses, in the words of `plugin.toml`.
+/// Files, addresses and other plugins, in the words of `plugin.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Authority {
@@ -72,6 +73,8 @@ pub struct Authority {
     pub fs: Vec<FsPermission>,
     /// `connect:`, `listen:` or `datagram:` and `host:port`.
     pub net: Vec<NetPermission>,
+    /// `send:` and the name of a plugin, `@` and a name of the host's, or `*`.
+    pub messages: Vec<MessagePermission>,
 }
 
 /// The most that plugins get. What is left out is as by default; see [`Limits`](crate::Limits) for units

@@ -1,6 +1,8 @@
 //! What a plugin asks for.
 
-use plugin_contract::{EnvName, FsPermission, Manifest, NetPermission, PluginId};
+use plugin_contract::{
+    EnvName, FsPermission, Manifest, MessagePermission, NetPermission, PluginId,
+};
 
 use crate::Limits;
 
@@ -13,12 +15,16 @@ pub struct Request {
     pub fs: Vec<FsPermission>,
     /// Addresses asked for.
     pub net: Vec<NetPermission>,
+    /// Whom messages are asked to go to.
+    pub messages: Vec<MessagePermission>,
     /// Names of environment variables asked for.
     pub env: Vec<EnvName>,
     /// Paths the plugin wants to be kept from.
     pub deny_fs: Vec<FsPermission>,
     /// Addresses the plugin wants to be kept from.
     pub deny_net: Vec<NetPermission>,
+    /// Whom the plugin wants to be kept from writing to.
+    pub deny_messages: Vec<MessagePermission>,
     /// How much of everything countable.
     pub limits: Limits,
 }
@@ -31,9 +37,11 @@ impl Request {
             plugin: manifest.plugin.name.clone(),
             fs: asked.fs.clone(),
             net: asked.net.clone(),
+            messages: asked.messages.clone(),
             env: asked.env.clone(),
             deny_fs: asked.deny.fs.clone(),
             deny_net: asked.deny.net.clone(),
+            deny_messages: asked.deny.messages.clone(),
             limits: Limits {
                 memory_bytes: asked.memory.bytes(),
                 cpu_time: asked.cpu_time.duration(),

@@ -5,10 +5,12 @@
 
 mod address;
 mod fs;
+mod messages;
 mod net;
 
 pub use address::special_range;
 pub use fs::{FsRules, Rights};
+pub use messages::MessageRules;
 pub use net::{Destination, NetRules};
 
 /// Why something was refused, and what would allow it.
@@ -55,7 +57,7 @@ impl Missing {
         }
     }
 
-    /// `kind` is `fs` or `net`; `permission` what would have to be there.
+    /// `kind` is `fs`, `net` or `messages`; `permission` what would have to be there.
     fn denial(self, plugin: &str, kind: &str, permission: &str) -> Denial {
         // Quoted: a guest chooses the path, and someone may copy the line.
         let asks = format!("plugin.toml: permissions.{kind} = [{permission:?}]");

@@ -146,6 +146,13 @@ impl Auditor {
         }
     }
 
+    /// A message was sent, and was allowed: `send:auditor`.
+    pub fn used_message(&self, permission: &str) {
+        if let Some(usage) = &self.inner.usage {
+            usage.message(permission);
+        }
+    }
+
     /// An address was used, and was allowed: `connect:api.example.com:443`.
     pub fn used_address(&self, permission: &str) {
         if let Some(usage) = &self.inner.usage {
@@ -178,6 +185,7 @@ struct Seen {
     looked_at: BTreeSet<Vec<String>>,
     memory_bytes: u64,
     addresses: BTreeSet<String>,
+    messages: BTreeSet<String>,
     refused: BTreeSet<(String, String, String)>,
 }
 
@@ -219,6 +227,13 @@ impl Usage {
         }
     }
 
+    fn message(&self, permission: &str) {
+        let mut seen = self.lock();
+        if seen.messages.len() < USED_MAX {
+            seen.messages.insert(permission.to_owned());
+        }
+    }
+
     fn refused(&self, operation: &str, resource: &str, allow: &str) {
         let mut seen = self.lock();
         if seen.refused.len() < USED_MAX {
@@ -250,6 +265,11 @@ impl Usage {
     /// Addresses, in the words of the manifest.
     pub fn addresses(&self) -> BTreeSet<String> {
         self.lock().addresses.clone()
+    }
+
+    /// Whom messages went to, in the words of the manifest.
+    pub fn messages(&self) -> BTreeSet<String> {
+        self.lock().messages.clone()
     }
 
     /// What was refused: operation, resource, and the line that would allow it.

@@ -68,6 +68,8 @@ pub enum ViolationType {
     FsAccessDenied,
     /// An address outside the grant, or against it.
     NetAccessDenied,
+    /// A message to whom the grant does not name, or against it.
+    MessageDenied,
     /// More memory than granted.
     MemoryExceeded,
     /// More CPU time than granted.
@@ -108,6 +110,7 @@ impl ViolationType {
         match self {
             Self::FsAccessDenied => "fs-access-denied",
             Self::NetAccessDenied => "net-access-denied",
+            Self::MessageDenied => "message-denied",
             Self::MemoryExceeded => "memory-exceeded",
             Self::CpuTimeExceeded => "cpu-time-exceeded",
             Self::InstanceLimitExceeded => "instance-limit-exceeded",

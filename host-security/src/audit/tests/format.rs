@@ -77,6 +77,7 @@ fn the_words_of_records_are_those_of_the_documents() {
     for value in [
         Type::FsAccessDenied,
         Type::NetAccessDenied,
+        Type::MessageDenied,
         Type::MemoryExceeded,
         Type::CpuTimeExceeded,
         Type::InstanceLimitExceeded,
