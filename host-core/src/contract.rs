@@ -6,8 +6,10 @@ mod base;
 mod bindings;
 mod events;
 pub(crate) mod foreign;
+mod messages;
 pub(crate) mod plugin_api;
 mod processor;
+mod streams;
 mod text;
 
 use std::{
@@ -17,14 +19,14 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use plugin_contract::{ComponentInfo, PluginId, SYSTEM_PACKAGE, escape};
+use plugin_contract::{Caller, ComponentInfo, PluginId, SYSTEM_PACKAGE, escape};
 use semver::Version;
 use wasmtime::{
     Store,
     component::{Instance, InstancePre},
 };
 
-use crate::{Caller, CoreError};
+use crate::{CoreError, stream::StreamRun};
 use bindings::exports::toolsku::plugin_system as wit;
 
 pub use foreign::ForeignInterface;
@@ -52,6 +54,10 @@ pub enum Operation {
     SupportedEvents,
     /// Hand over an event.
     OnEvent,
+    /// Hand over a message.
+    OnMessage,
+    /// Turn a stream into a stream.
+    Transform,
     /// Call an exported function by its name.
     Call,
 }
@@ -69,6 +75,8 @@ impl Operation {
             Self::Validate => "validate",
             Self::SupportedEvents => "supported-events",
             Self::OnEvent => "on-event",
+            Self::OnMessage => "handle-message",
+            Self::Transform => "transform",
             Self::Call => "call",
         }
     }
@@ -83,10 +91,8 @@ impl fmt::Display for Operation {
 /// One input to work on.
 #[derive(Debug, Clone)]
 pub struct ProcessCall {
-    /// Names the call in logs on both sides.
-    pub request_id: Arc<str>,
-    /// On whose behalf, where the caller said so.
-    pub user_id: Option<Arc<str>>,
+    /// On whose behalf.
+    pub caller: Caller,
     /// When the call arrived, in milliseconds since 1970-01-01 UTC.
     pub timestamp_ms: u64,
     /// The bytes. The caller bounds their number.
@@ -102,12 +108,10 @@ impl ProcessCall {
     /// and upper case; the plugin sees neither.
     pub fn new(input: Vec<u8>, content_type: &str) -> Self {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        let Caller { request_id, user_id } = Caller::default();
         // Before 1970 there is no number for it; nothing is decided by it.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            request_id,
-            user_id,
+            caller: Caller::default(),
             timestamp_ms: now.as_millis() as u64,
             input,
             content_type: match essence {
@@ -116,11 +120,6 @@ impl ProcessCall {
             },
             options: Vec::new(),
         }
-    }
-
-    /// Who it is for.
-    pub fn caller(&self) -> Caller {
-        Caller { request_id: self.request_id.clone(), user_id: self.user_id.clone() }
     }
 
     /// The call with one more option.
@@ -195,6 +194,19 @@ pub struct EventCall {
     pub timestamp_ms: u64,
     /// Who says so.
     pub source: String,
+}
+
+/// Something said to a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageCall {
+    /// Who sent it.
+    pub sender: String,
+    /// What it is about, in the words of its receiver.
+    pub message_type: String,
+    /// The message itself.
+    pub payload: Vec<u8>,
+    /// Names the request, if the sender waits for an answer.
+    pub request_id: Option<String>,
 }
 
 /// Who a plugin says it is.
@@ -308,12 +320,32 @@ pub(crate) trait Events<T>: Send + Sync {
     ) -> GuestCall<'a, Result<(), Refusal>>;
 }
 
+/// Messages.
+pub(crate) trait Messages<T>: Send + Sync {
+    fn on_message<'a>(
+        &'a self,
+        store: &'a mut Store<T>,
+        message: &'a mut MessageCall,
+    ) -> GuestCall<'a, Result<Option<Vec<u8>>, Refusal>>;
+}
+
+/// A stream in, a stream out.
+pub(crate) trait Streams<T>: Send + Sync {
+    fn transform<'a>(
+        &'a self,
+        store: &'a mut Store<T>,
+        run: StreamRun,
+    ) -> GuestCall<'a, Result<(), Refusal>>;
+}
+
 /// Where the exports of a component are: looked up once, before any instance.
 #[derive(Clone)]
 pub(crate) struct Exports {
     base: Option<wit::base_plugin::GuestIndices>,
     data: Option<wit::data_processor::GuestIndices>,
     events: Option<wit::event_handler::GuestIndices>,
+    messages: Option<wit::message_handler::GuestIndices>,
+    streams: Option<wit::stream_transformer::GuestIndices>,
     full: Option<wit::plugin_api::GuestIndices>,
     actions: Option<wit::type_best_practices::GuestIndices>,
     v1: Option<wit::plugin_api_v1::GuestIndices>,
@@ -337,6 +369,8 @@ pub(crate) fn offers(info: &ComponentInfo, operation: Operation) -> bool {
             "plugin-api-v2",
         ],
         Operation::SupportedEvents | Operation::OnEvent => &["event-handler"],
+        Operation::OnMessage => &["message-handler"],
+        Operation::Transform => &["stream-transformer"],
     };
     let mut ours = info.exported_interfaces().filter(|name| name.package == SYSTEM_PACKAGE);
     ours.any(|name| interfaces.contains(&name.interface.as_str()))
@@ -347,6 +381,8 @@ pub(crate) struct Bound<T> {
     pub(crate) lifecycle: Option<Box<dyn Lifecycle<T>>>,
     pub(crate) processor: Option<Box<dyn Processor<T>>>,
     pub(crate) events: Option<Box<dyn Events<T>>>,
+    pub(crate) messages: Option<Box<dyn Messages<T>>>,
+    pub(crate) streams: Option<Box<dyn Streams<T>>>,
     /// What has no adapter is found by name.
     pub(crate) raw: Instance,
 }
@@ -367,6 +403,8 @@ impl Exports {
             base: find!("base-plugin", base_plugin),
             data: find!("data-processor", data_processor),
             events: find!("event-handler", event_handler),
+            messages: find!("message-handler", message_handler),
+            streams: find!("stream-transformer", stream_transformer),
             full: find!("plugin-api", plugin_api),
             actions: find!("type-best-practices", type_best_practices),
             v1: find!("plugin-api-v1", plugin_api_v1),
@@ -380,7 +418,14 @@ impl Exports {
         store: &mut Store<T>,
         instance: &Instance,
     ) -> wasmtime::Result<Bound<T>> {
-        let mut bound = Bound { lifecycle: None, processor: None, events: None, raw: *instance };
+        let mut bound = Bound {
+            lifecycle: None,
+            processor: None,
+            events: None,
+            messages: None,
+            streams: None,
+            raw: *instance,
+        };
         // Where a component exports several generations, the first that binds here answers; of the
         // lifecycles, the one that says more.
         if let Some(indices) = &self.data {
@@ -388,6 +433,14 @@ impl Exports {
         }
         if let Some(indices) = &self.events {
             bound.events = Some(Box::new(events::Handler(indices.load(&mut *store, instance)?)));
+        }
+        if let Some(indices) = &self.messages {
+            bound.messages =
+                Some(Box::new(messages::Handler(indices.load(&mut *store, instance)?)));
+        }
+        if let Some(indices) = &self.streams {
+            bound.streams =
+                Some(Box::new(streams::Transformer(indices.load(&mut *store, instance)?)));
         }
         if let Some(indices) = &self.full {
             let full = plugin_api::Full(indices.load(&mut *store, instance)?);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use plugin_contract::{Manifest, PluginId};
-use semver::{Version, VersionReq};
+use plugin_contract::{Dependency, Manifest, PluginId};
+use semver::Version;
 
 use crate::{CoreError, DependencyProblem};
 
@@ -18,7 +18,7 @@ pub struct Node<'a> {
     /// Its version.
     pub version: &'a Version,
     /// What it needs.
-    pub dependencies: &'a BTreeMap<PluginId, VersionReq>,
+    pub dependencies: &'a BTreeMap<PluginId, Dependency>,
 }
 
 impl<'a> Node<'a> {
@@ -124,7 +124,7 @@ impl Search<'_> {
 
     fn satisfy(&mut self, at: usize) -> Result<(), CoreError> {
         let node = self.nodes[at];
-        for (needs, wanted) in node.dependencies {
+        for (needs, Dependency { version: wanted, .. }) in node.dependencies {
             let problem = |problem| CoreError::Dependency {
                 plugin: node.name.clone(),
                 needs: needs.clone(),
@@ -170,14 +170,14 @@ impl Search<'_> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use plugin_contract::{Explain, PluginId};
-    use semver::{Version, VersionReq};
+    use plugin_contract::{Dependency, Explain, PluginId};
+    use semver::Version;
 
     use super::{Node, start_plan};
 
     /// `plugins` as `name version: dependency requirement, ...`; the order as names, then refusals.
     fn plan(plugins: &[&str]) -> (Vec<String>, Vec<String>) {
-        type Parsed = (PluginId, Version, BTreeMap<PluginId, VersionReq>);
+        type Parsed = (PluginId, Version, BTreeMap<PluginId, Dependency>);
         let parsed: Vec<Parsed> = plugins
             .iter()
             .map(|line| {
@@ -186,7 +186,7 @@ mod tests {
                 let needs = needs.split(',').map(str::trim).filter(|need| !need.is_empty());
                 let dependencies = needs.map(|need| {
                     let (name, wanted) = need.split_once(' ').unwrap();
-                    (name.parse().unwrap(), wanted.parse().unwrap())
+                    (name.parse().unwrap(), Dependency::isolated(wanted.parse().unwrap()))
                 });
                 (name.parse().unwrap(), version.parse().unwrap(), dependencies.collect())
             })

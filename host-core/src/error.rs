@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use plugin_contract::{ComponentError, Digest, Explain, ManifestError, PluginId, escape};
+use plugin_contract::{
+    ComponentError, Digest, Explain, ManifestError, PluginId, RelayRefused, escape,
+};
 use semver::{Version, VersionReq};
 
 use crate::Operation;
@@ -233,6 +235,30 @@ pub enum CoreError {
         operation: Operation,
         /// What went wrong there.
         source: Arc<CoreError>,
+    },
+    /// The input of a stream broke off. The store is spent; what came out so far is not whole.
+    #[error("a stream through `{plugin}` ended: its input broke off")]
+    StreamBroken {
+        /// Through which.
+        plugin: PluginId,
+        /// Why.
+        source: crate::StreamInputError,
+    },
+    /// A stream stood still for too long, and not because of the plugin. The store is spent.
+    #[error("a stream through `{plugin}` ended: {why}")]
+    StreamStalled {
+        /// Through which.
+        plugin: PluginId,
+        /// Who kept it waiting.
+        why: String,
+    },
+    /// A plugin asked for another that waits for it, or at the end of too long a chain. Nothing was called.
+    #[error("`{plugin}` cannot be called here: {refused}")]
+    NotRelayed {
+        /// The one that was asked for.
+        plugin: PluginId,
+        /// Why.
+        refused: RelayRefused,
     },
     /// Dependencies lead too far.
     #[error("`{plugin}` stands at the end of a chain of more than {depth_max} dependencies")]

@@ -7,10 +7,11 @@ use tokio::time::Instant;
 use wasmtime::{Store, component::Val};
 
 use crate::{
-    Caller, CoreError, EventCall, FunctionCall, FunctionReply, Metadata, Operation, PluginStatus,
-    Prepared, ProcessCall, ProcessReply, StoreData,
+    Caller, CoreError, EventCall, FunctionCall, FunctionReply, MessageCall, Metadata, Operation,
+    PluginStatus, Prepared, ProcessCall, ProcessReply, StoreData,
     contract::{Bound, GuestCall, Refusal, shown},
     meter::CpuMeter,
+    stream::{Flow, StreamFeed},
     trap,
 };
 
@@ -80,7 +81,7 @@ impl<T: StoreData> Instance<T> {
         budget: &CallBudget,
     ) -> Result<Self, CoreError> {
         let plugin = prepared.plugin();
-        store.data_mut().begin_call(&Caller::default());
+        store.data_mut().begin_call(Caller::default().until(budget.deadline.into_std()));
         meter.arm(&mut store, budget.cpu_time);
         let started = prepared.pre().instantiate_async(&mut store);
         let instance = match tokio::time::timeout_at(budget.deadline, started).await {
@@ -138,7 +139,7 @@ impl<T: StoreData> Instance<T> {
     /// # Errors
     /// As for all calls.
     pub async fn metadata(&mut self, budget: &CallBudget) -> Result<Option<Metadata>, CoreError> {
-        self.run(Operation::Metadata, &Caller::default(), budget, &mut (), |store, bound, ()| {
+        self.run(Operation::Metadata, Caller::default(), budget, &mut (), |store, bound, ()| {
             Some(bound.lifecycle.as_deref()?.metadata(store))
         })
         .await
@@ -156,7 +157,7 @@ impl<T: StoreData> Instance<T> {
         let answer = self
             .run(
                 Operation::Initialize,
-                &Caller::default(),
+                Caller::default(),
                 budget,
                 &mut &*config,
                 |store, bound, config| Some(bound.lifecycle.as_deref()?.initialize(store, config)),
@@ -180,7 +181,7 @@ impl<T: StoreData> Instance<T> {
     /// `core/plugin-refused` with the plugin's reason; else as for all calls.
     pub async fn shutdown(&mut self, budget: &CallBudget) -> Result<(), CoreError> {
         let answer = self
-            .run(Operation::Shutdown, &Caller::default(), budget, &mut (), |store, bound, ()| {
+            .run(Operation::Shutdown, Caller::default(), budget, &mut (), |store, bound, ()| {
                 Some(bound.lifecycle.as_deref()?.shutdown(store))
             })
             .await;
@@ -195,7 +196,7 @@ impl<T: StoreData> Instance<T> {
     /// # Errors
     /// As for all calls.
     pub async fn status(&mut self, budget: &CallBudget) -> Result<Option<PluginStatus>, CoreError> {
-        self.run(Operation::Status, &Caller::default(), budget, &mut (), |store, bound, ()| {
+        self.run(Operation::Status, Caller::default(), budget, &mut (), |store, bound, ()| {
             bound.lifecycle.as_deref()?.status(store)
         })
         .await
@@ -212,9 +213,9 @@ impl<T: StoreData> Instance<T> {
         call: &mut ProcessCall,
         budget: &CallBudget,
     ) -> Result<ProcessReply, CoreError> {
-        let caller = call.caller();
+        let caller = call.caller.clone();
         let answer = self
-            .run(Operation::Process, &caller, budget, call, |store, bound, call| {
+            .run(Operation::Process, caller, budget, call, |store, bound, call| {
                 Some(bound.processor.as_deref()?.process(store, call))
             })
             .await?;
@@ -230,9 +231,9 @@ impl<T: StoreData> Instance<T> {
         call: &mut ProcessCall,
         budget: &CallBudget,
     ) -> Result<bool, CoreError> {
-        let caller = call.caller();
+        let caller = call.caller.clone();
         let answer = self
-            .run(Operation::Validate, &caller, budget, call, |store, bound, call| {
+            .run(Operation::Validate, caller, budget, call, |store, bound, call| {
                 bound.processor.as_deref()?.validate(store, call)
             })
             .await?;
@@ -250,7 +251,7 @@ impl<T: StoreData> Instance<T> {
         let answer = self
             .run(
                 Operation::SupportedEvents,
-                &Caller::default(),
+                Caller::default(),
                 budget,
                 &mut (),
                 |store, bound, ()| Some(bound.events.as_deref()?.supported(store)),
@@ -270,11 +271,53 @@ impl<T: StoreData> Instance<T> {
         budget: &CallBudget,
     ) -> Result<(), CoreError> {
         let answer = self
-            .run(Operation::OnEvent, caller, budget, &mut &*event, |store, bound, event| {
+            .run(Operation::OnEvent, caller.clone(), budget, &mut &*event, |store, bound, event| {
                 Some(bound.events.as_deref()?.on_event(store, event))
             })
             .await?;
         self.answer(Operation::OnEvent, answer)
+    }
+
+    /// Hands over one message. `None` if the plugin answers later, or not at all.
+    ///
+    /// # Errors
+    /// As for [`Instance::process`].
+    pub async fn on_message(
+        &mut self,
+        caller: &Caller,
+        message: &mut MessageCall,
+        budget: &CallBudget,
+    ) -> Result<Option<Vec<u8>>, CoreError> {
+        let answer = self
+            .run(Operation::OnMessage, caller.clone(), budget, message, |store, bound, message| {
+                Some(bound.messages.as_deref()?.on_message(store, message))
+            })
+            .await?;
+        self.answer(Operation::OnMessage, answer)
+    }
+
+    /// Runs a stream through the plugin, until it has ended. `budget` bounds each step of it: the time in
+    /// which something has to move, and the CPU time for each MiB. What came out so far may be all that
+    /// there is if this fails.
+    ///
+    /// # Errors
+    /// `core/stream-broken`, `core/stream-stalled`: whoever is at the other ends. Else as for
+    /// [`Instance::process`].
+    pub(crate) async fn transform(
+        &mut self,
+        feed: StreamFeed,
+        timeout: Duration,
+        budget: &CallBudget,
+    ) -> Result<(), CoreError> {
+        let flow = Flow::new(self.meter.earnings());
+        let caller = feed.call.caller.clone();
+        let mut run = Some(feed.run(flow, timeout));
+        let answer = self
+            .run(Operation::Transform, caller, budget, &mut run, |store, bound, run| {
+                Some(bound.streams.as_deref()?.transform(store, run.take()?))
+            })
+            .await?;
+        self.answer(Operation::Transform, answer)
     }
 
     /// Calls an exported function by its name, with arguments as text or as JSON.
@@ -290,7 +333,7 @@ impl<T: StoreData> Instance<T> {
     ) -> Result<FunctionReply, CoreError> {
         let mut asked = self.prepared.dynamic().ask(self.plugin(), call)?;
         let answer = self
-            .run(Operation::Call, caller, budget, &mut asked, |store, bound, asked| {
+            .run(Operation::Call, caller.clone(), budget, &mut asked, |store, bound, asked| {
                 Some(asked.call(store, &bound.raw))
             })
             .await?;
@@ -308,7 +351,7 @@ impl<T: StoreData> Instance<T> {
         let functions = self.prepared.dynamic();
         let mut asked = functions.exactly(self.plugin(), interface, function, args.to_vec())?;
         let answer = self
-            .run(Operation::Call, caller, budget, &mut asked, |store, bound, asked| {
+            .run(Operation::Call, caller.clone(), budget, &mut asked, |store, bound, asked| {
                 Some(asked.call(store, &bound.raw))
             })
             .await?;
@@ -319,7 +362,7 @@ impl<T: StoreData> Instance<T> {
     async fn run<A, R>(
         &mut self,
         operation: Operation,
-        caller: &Caller,
+        caller: Caller,
         budget: &CallBudget,
         args: &mut A,
         call: impl for<'a> FnOnce(&'a mut Store<T>, &'a Bound<T>, &'a mut A) -> Option<GuestCall<'a, R>>,
@@ -327,7 +370,7 @@ impl<T: StoreData> Instance<T> {
         if self.spent {
             return Err(CoreError::Spent { plugin: self.plugin().clone() });
         }
-        self.store.data_mut().begin_call(caller);
+        self.store.data_mut().begin_call(caller.until(budget.deadline.into_std()));
         self.meter.arm(&mut self.store, budget.cpu_time);
         let Some(call) = call(&mut self.store, &self.bound, args) else {
             return Ok(None);

@@ -57,6 +57,7 @@ mod pool;
 mod prepared;
 mod registry;
 mod runtime;
+mod stream;
 mod terms;
 mod ticker;
 mod trap;
@@ -67,8 +68,8 @@ pub use code::{
     CacheSettings, CodeMetrics, CodeSettings, CompilerSettings, HelperProgram, compile_helper,
 };
 pub use contract::{
-    Degraded, EventCall, ForeignInterface, Imports, Metadata, Operation, PluginApi, PluginStatus,
-    ProcessCall, ProcessReply,
+    Degraded, EventCall, ForeignInterface, Imports, MessageCall, Metadata, Operation, PluginApi,
+    PluginStatus, ProcessCall, ProcessReply,
 };
 pub use dependencies::{Node, StartPlan, start_plan};
 pub use discover::{Found, discover, read_artifact, read_file};
@@ -82,10 +83,11 @@ pub use guard::{
 pub use instance::{CallBudget, Instance};
 pub use metrics::{LatencySnapshot, MetricsSnapshot};
 pub use plugin::{HealthSettings, Plugin, PluginState};
-pub use plugin_contract::Isolation;
+pub use plugin_contract::{Caller, Isolation};
 pub use pool::{Lease, Pool, PoolConfig, PoolStatus};
 pub use prepared::Prepared;
 pub use registry::{Loaded, Refused, Registry, RegistrySettings};
-pub use runtime::{Caller, MemoryRefused, Runtime, RuntimeBuilder, StoreData};
+pub use runtime::{MemoryRefused, Runtime, RuntimeBuilder, StoreData};
+pub use stream::{StreamBody, StreamCall, StreamInput, StreamInputError, StreamReply};
 pub use terms::{Embedder, OnFailure, Terms, Watch};
 pub use wasmtime;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use plugin_contract::{Extern, InterfaceName, PluginId, SYSTEM_PACKAGE, escape};
+use plugin_contract::{Dependency, Extern, InterfaceName, PluginId, SYSTEM_PACKAGE, escape};
 use semver::VersionReq;
 use wasmtime::component::Val;
 
@@ -64,7 +64,7 @@ impl<T: StoreData> Peer<T> {
         any: bool,
     ) -> Result<Option<Self>, CoreError> {
         let mut found = None;
-        for (needs, versions) in &plugin.manifest.dependencies {
+        for (needs, Dependency { version: versions, .. }) in &plugin.manifest.dependencies {
             let Some(dependency) = shelf.find(needs, versions) else { continue };
             if !any && export(dependency.description(), wanted).is_none() {
                 continue;
@@ -89,6 +89,13 @@ impl<T: StoreData> Peer<T> {
         Ok(found)
     }
 
+    /// In whose name it is called: that of whoever the outer plugin works for, and within its time.
+    fn relay(&self, caller: &Caller) -> Result<Caller, CoreError> {
+        caller
+            .relay(&self.outer, &self.needs)
+            .map_err(|refused| CoreError::NotRelayed { plugin: self.needs.clone(), refused })
+    }
+
     fn find(&self) -> Result<Arc<Plugin<T>>, CoreError> {
         let found = self.shelf.upgrade().and_then(|shelf| shelf.find(&self.needs, &self.wanted));
         found.ok_or_else(|| CoreError::Dependency {
@@ -103,6 +110,7 @@ impl<T: StoreData> Peer<T> {
 #[async_trait]
 impl<T: StoreData> PluginApi for Peer<T> {
     async fn process(&self, mut call: ProcessCall) -> Result<ProcessReply, CoreError> {
+        call.caller = self.relay(&call.caller)?;
         loop {
             match self.find()?.process(&mut call).await {
                 // Replaced between the two steps: whoever took its place answers.
@@ -117,9 +125,11 @@ impl<T: StoreData> PluginApi for Peer<T> {
         Metadata { name: self.needs.to_string(), version: version.unwrap_or_default() }
     }
 
-    async fn status(&self) -> PluginStatus {
-        let Ok(plugin) = self.find() else { return PluginStatus::Errored };
-        match plugin.status().await {
+    async fn status(&self, caller: Caller) -> PluginStatus {
+        let (Ok(plugin), Ok(caller)) = (self.find(), self.relay(&caller)) else {
+            return PluginStatus::Errored;
+        };
+        match plugin.status(&caller).await {
             Ok(status) => status.unwrap_or(PluginStatus::Ready),
             Err(CoreError::Paused { .. }) => PluginStatus::Paused,
             Err(_) => PluginStatus::Errored,
@@ -148,6 +158,7 @@ impl<T: StoreData> ForeignInterface for Foreign<T> {
         function: &str,
         args: &[Val],
     ) -> Result<Vec<Val>, CoreError> {
+        let caller = &self.peer.relay(caller)?;
         loop {
             let plugin = self.peer.find()?;
             let Some(interface) = export(plugin.description(), &self.wanted) else {

@@ -18,7 +18,7 @@ use std::{
 
 use dashmap::DashMap;
 use futures::{StreamExt, stream::FuturesUnordered};
-use plugin_contract::PluginId;
+use plugin_contract::{Dependency, PluginId};
 use semver::{Version, VersionReq};
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -237,7 +237,9 @@ impl<T: StoreData> Shelf<T> {
 
     /// Lets what `plugin` needs be started again, though it was unloaded.
     fn revive(&self, plugin: &Plugin<T>) {
-        for (needs, wanted) in &plugin.description().manifest.dependencies {
+        for (needs, Dependency { version: wanted, .. }) in
+            &plugin.description().manifest.dependencies
+        {
             // There are no circles on a shelf.
             if let Some(dependency) = self.find(needs, wanted)
                 && dependency.revive()
@@ -281,7 +283,9 @@ impl<T: StoreData> Shelf<T> {
         let serves = |plugin: &Plugin<T>| plugin.active().is_some();
         let needs = |other: &Arc<Plugin<T>>| {
             let dependencies = &other.description().manifest.dependencies;
-            let Some(wanted) = dependencies.get(plugin.name()) else { return false };
+            let Some(Dependency { version: wanted, .. }) = dependencies.get(plugin.name()) else {
+                return false;
+            };
             let else_served = versions.values().any(|twin| {
                 twin.version() != plugin.version() && wanted.matches(twin.version()) && serves(twin)
             });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plugin_contract::{InterfaceName, Lane};
+use plugin_contract::{Caller, InterfaceName, Lane};
 use wasmtime::{ResourceLimiter, Store, component::Linker};
 
 use crate::{
@@ -14,22 +14,6 @@ use crate::{
     link,
     pool::{Crowd, Reaper},
 };
-
-/// On whose behalf a guest works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// Names the call in logs on both sides.
-    pub request_id: Arc<str>,
-    /// The user, where the caller of the host named one.
-    pub user_id: Option<Arc<str>>,
-}
-
-impl Default for Caller {
-    /// The host itself.
-    fn default() -> Self {
-        Self { request_id: "-".into(), user_id: None }
-    }
-}
 
 /// Whose ceiling refused a guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +45,9 @@ pub trait StoreData: Send + Sized + 'static {
         None
     }
 
-    /// The guest is about to be entered. Called before each entry, start functions included.
-    fn begin_call(&mut self, caller: &Caller) {
+    /// The guest is about to be entered, for `caller`, until its deadline. Called before each entry, start
+    /// functions included.
+    fn begin_call(&mut self, caller: Caller) {
         let _ = caller;
     }
 

@@ -9,7 +9,9 @@ use wasmtime::{
 };
 
 use crate::{
-    CoreError, GuestFrame, MemoryRefused, Operation, StoreData, TrapKind, meter::CpuTimeExceeded,
+    CoreError, GuestFrame, MemoryRefused, Operation, StoreData, TrapKind,
+    meter::CpuTimeExceeded,
+    stream::{InputBroken, Stalled},
 };
 
 /// Longest name of a guest's function that is shown, in bytes.
@@ -28,6 +30,15 @@ pub(crate) fn explain<T: StoreData>(
         Ok(peer) => return CoreError::Peer { plugin, operation, source: Arc::new(peer) },
         Err(error) => error,
     };
+    let error = match error.downcast::<InputBroken>() {
+        Ok(InputBroken(source)) => return CoreError::StreamBroken { plugin, source },
+        Err(error) => error,
+    };
+    match error.downcast_ref::<Stalled>() {
+        Some(Stalled::Guest) => return CoreError::Deadline { plugin, operation },
+        Some(others) => return CoreError::StreamStalled { plugin, why: others.to_string() },
+        None => {}
+    }
     if let Some(CpuTimeExceeded { limit }) = error.downcast_ref() {
         return CoreError::CpuTime { plugin, operation, limit: *limit };
     }

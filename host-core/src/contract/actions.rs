@@ -44,7 +44,7 @@ fn user_action(call: &ProcessCall) -> Result<UserAction, Refusal> {
     let Some(action) = call.option("action") else {
         return Err(Refusal::Plugin("the option `action` is missing".to_owned()));
     };
-    let user_id = call.user_id.as_deref().or(call.option("user-id")).unwrap_or("anonymous");
+    let user_id = call.caller.user_id.as_deref().or(call.option("user-id")).unwrap_or("anonymous");
     let metadata = Some(call.text()?).filter(|text| !text.is_empty());
     Ok(UserAction {
         user_id: user_id.to_owned(),

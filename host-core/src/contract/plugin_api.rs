@@ -79,8 +79,8 @@ fn context(call: &ProcessCall) -> Result<wit::PluginContext, Refusal> {
     config.push((CONTENT_TYPE.to_owned(), call.content_type.clone()));
     config.push((INPUT.to_owned(), input));
     Ok(wit::PluginContext {
-        request_id: call.request_id.to_string(),
-        user_id: call.user_id.as_deref().map(str::to_owned),
+        request_id: call.caller.request_id.to_string(),
+        user_id: call.caller.user_id.as_deref().map(str::to_owned),
         timestamp: call.timestamp_ms,
         config,
     })
@@ -108,8 +108,8 @@ pub trait PluginApi: Send + Sync + 'static {
     async fn process(&self, call: ProcessCall) -> Result<ProcessReply, CoreError>;
     /// Who it is.
     fn metadata(&self) -> Metadata;
-    /// Where it stands.
-    async fn status(&self) -> PluginStatus;
+    /// Where it stands, as `caller` sees it.
+    async fn status(&self, caller: Caller) -> PluginStatus;
 }
 
 /// Satisfies the import of `plugin-api` with `peer`. Its lifecycle is the host's: a guest that asks
@@ -134,10 +134,10 @@ pub(crate) fn link<T: StoreData>(
         let (description, author) = (String::new(), String::new());
         Ok((wit::PluginMetadata { name, version, description, author },))
     })?;
-    interface.func_wrap_async("get-status", move |_, (): ()| {
-        let peer = peer.clone();
+    interface.func_wrap_async("get-status", move |store, (): ()| {
+        let (peer, caller) = (peer.clone(), store.data().caller());
         Box::new(async move {
-            Ok((match peer.status().await {
+            Ok((match peer.status(caller).await {
                 PluginStatus::Uninitialized => wit::PluginStatus::Uninitialized,
                 PluginStatus::Ready => wit::PluginStatus::Ready,
                 PluginStatus::Running => wit::PluginStatus::Running,
@@ -158,8 +158,7 @@ fn call(context: wit::PluginContext, caller: Caller) -> ProcessCall {
     };
     let input = take(INPUT).unwrap_or_default().into_bytes();
     let content_type = take(CONTENT_TYPE).unwrap_or_else(|| "text/plain".to_owned());
-    let Caller { request_id, user_id } = caller;
-    ProcessCall { request_id, user_id, options, ..ProcessCall::new(input, &content_type) }
+    ProcessCall { caller, options, ..ProcessCall::new(input, &content_type) }
 }
 
 /// What became of it. A trap in the inner plugin is an error to the outer one, not a trap.

@@ -110,7 +110,7 @@ impl CoreError {
         Self::Dependency {
             plugin: node.name.clone(),
             needs: needs.clone(),
-            wanted: node.dependencies.get(needs).cloned().unwrap_or_default(),
+            wanted: node.dependencies.get(needs).map(|it| it.version.clone()).unwrap_or_default(),
             problem: DependencyProblem::Failed,
         }
     }

@@ -1,6 +1,6 @@
 //! Code and remedy of each error.
 
-use plugin_contract::Explain;
+use plugin_contract::{Explain, RelayRefused};
 
 use super::{CoreError, DependencyProblem, TrapKind};
 
@@ -47,6 +47,10 @@ impl Explain for CoreError {
             Self::TooManyHandles { .. } => "security/handles-exceeded",
             Self::HostCall { .. } => "core/host-call",
             Self::Peer { .. } => "core/peer-failed",
+            Self::StreamBroken { .. } => "core/stream-broken",
+            Self::StreamStalled { .. } => "core/stream-stalled",
+            Self::NotRelayed { refused: RelayRefused::Cycle(_), .. } => "core/call-cycle",
+            Self::NotRelayed { refused: RelayRefused::TooDeep, .. } => "core/call-too-deep",
             Self::DependencyTooDeep { .. } => "core/dependency-too-deep",
             Self::Overloaded { .. } => "core/overloaded",
             Self::HostExhausted { .. } => "core/host-exhausted",
@@ -136,6 +140,11 @@ impl Explain for CoreError {
                 "read the cause in the host's log: it says whose the mistake is"
             }
             Self::Peer { .. } => "read the cause: it is of the plugin that was needed",
+            Self::StreamBroken { .. } => "send the whole input; what came out is of a part of it",
+            Self::StreamStalled { .. } => "send, and read, without long pauses",
+            Self::NotRelayed { .. } => {
+                "have plugins wait for fewer others, and never for each other"
+            }
             Self::DependencyTooDeep { .. } => "have plugins depend on fewer others in a row",
             Self::Overloaded { .. } => "try again later, or raise `permissions.max-instances`",
             Self::HostExhausted { .. } => "try again later, or raise the host's pool settings",

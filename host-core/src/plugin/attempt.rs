@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use plugin_contract::Explain;
@@ -12,11 +13,13 @@ use wasmtime::component::Val;
 use super::{Active, Plugin};
 use crate::{
     CallBudget, Caller, CoreError, Degraded, EventCall, FunctionCall, FunctionInfo, FunctionReply,
-    Instance, Lease, OnFailure, Operation, PluginStatus, ProcessCall, ProcessReply, StoreData,
+    Instance, Lease, MessageCall, OnFailure, Operation, PluginStatus, ProcessCall, ProcessReply,
+    StoreData, StreamBody, StreamCall, StreamInput, StreamReply,
     guard::{
         breaker::{Outcome, Pass},
         poison::Input,
     },
+    stream::StreamFeed,
 };
 
 impl<T: StoreData> Plugin<T> {
@@ -63,7 +66,7 @@ impl<T: StoreData> Plugin<T> {
         self: &Arc<Self>,
         call: &mut ProcessCall,
     ) -> Result<ProcessReply, CoreError> {
-        let mut attempt = Attempt::begin(self);
+        let mut attempt = Attempt::begin(self, &call.caller);
         let answer = match attempt.instance(|| input(Operation::Process, call)).await {
             Ok((instance, budget)) => instance.process(call, budget).await,
             Err(error) => Err(error),
@@ -76,7 +79,7 @@ impl<T: StoreData> Plugin<T> {
     /// # Errors
     /// As for [`Plugin::process`].
     pub async fn validate(self: &Arc<Self>, call: &mut ProcessCall) -> Result<bool, CoreError> {
-        let mut attempt = Attempt::begin(self);
+        let mut attempt = Attempt::begin(self, &call.caller);
         let answer = match attempt.instance(|| input(Operation::Validate, call)).await {
             Ok((instance, budget)) => instance.validate(call, budget).await,
             Err(error) => Err(error),
@@ -93,12 +96,68 @@ impl<T: StoreData> Plugin<T> {
         caller: &Caller,
         event: &EventCall,
     ) -> Result<(), CoreError> {
-        let mut attempt = Attempt::begin(self);
+        let mut attempt = Attempt::begin(self, caller);
         let answer = match attempt.instance(|| event_input(event)).await {
             Ok((instance, budget)) => instance.on_event(caller, event, budget).await,
             Err(error) => Err(error),
         };
         attempt.finish(answer, || event_input(event))
+    }
+
+    /// Hands over one message. `None` if the plugin answers later, or not at all.
+    ///
+    /// # Errors
+    /// As for [`Plugin::process`].
+    pub async fn on_message(
+        self: &Arc<Self>,
+        caller: &Caller,
+        message: &mut MessageCall,
+    ) -> Result<Option<Vec<u8>>, CoreError> {
+        let mut attempt = Attempt::begin(self, caller);
+        let answer = match attempt.instance(|| message_input(message)).await {
+            Ok((instance, budget)) => instance.on_message(caller, message, budget).await,
+            Err(error) => Err(error),
+        };
+        attempt.finish(answer, || message_input(message))
+    }
+
+    /// Runs a stream through the plugin. Returns once the plugin has said what will come out; an instance is
+    /// its own until the stream has ended. The plugin's `timeout` is for each step, in which something has to
+    /// move, and its CPU time for each MiB that moves.
+    ///
+    /// # Errors
+    /// As for [`Plugin::process`], as long as nothing has come out. Later ones end the [`StreamBody`].
+    pub async fn stream(
+        self: &Arc<Self>,
+        call: StreamCall,
+        input: StreamInput,
+    ) -> Result<StreamReply, CoreError> {
+        let (feed, head, out) = StreamFeed::new(call, input);
+        let plugin = self.clone();
+        let ending = tokio::spawn(async move { plugin.run_stream(feed).await });
+        let body = StreamBody::new(out, ending);
+        match head.await {
+            Ok(content_type) => Ok(StreamReply { content_type, body }),
+            Err(_) => Err(body.failure().await),
+        }
+    }
+
+    async fn run_stream(self: &Arc<Self>, feed: StreamFeed) -> Result<(), CoreError> {
+        let deadline = feed.call.caller.deadline;
+        let mut attempt = Attempt::begin(self, &feed.call.caller);
+        // What a stream broke on was somewhere in it: there is nothing to remember.
+        let nothing = || plain_input(Operation::Transform, &[]);
+        let answer = match attempt.instance(nothing).await {
+            Ok((instance, _)) => {
+                let mut budget = CallBudget::new(Duration::MAX, self.terms.cpu_time);
+                if let Some(deadline) = deadline {
+                    budget = budget.until(deadline.into());
+                }
+                instance.transform(feed, self.terms.timeout, &budget).await
+            }
+            Err(error) => Err(error),
+        };
+        attempt.conclude(answer, None::<fn() -> Input<'static>>)
     }
 
     /// Calls an exported function by its name.
@@ -110,7 +169,7 @@ impl<T: StoreData> Plugin<T> {
         caller: &Caller,
         call: &FunctionCall,
     ) -> Result<FunctionReply, CoreError> {
-        let mut attempt = Attempt::begin(self);
+        let mut attempt = Attempt::begin(self, caller);
         // Written down if the plugin broke on a call: only then it is compared.
         let text = LazyLock::new(|| match call {
             FunctionCall::Text(text) => Cow::Borrowed(text.as_str()),
@@ -131,7 +190,7 @@ impl<T: StoreData> Plugin<T> {
         function: (&str, &str),
         args: &[Val],
     ) -> Result<Vec<Val>, CoreError> {
-        let mut attempt = Attempt::begin(self);
+        let mut attempt = Attempt::begin(self, caller);
         let text = LazyLock::new(|| format!("{function:?}{args:?}"));
         let input = || plain_input(Operation::Call, text.as_bytes());
         let answer = match attempt.instance(input).await {
@@ -153,8 +212,11 @@ impl<T: StoreData> Plugin<T> {
     ///
     /// # Errors
     /// As for [`Plugin::process`].
-    pub async fn status(self: &Arc<Self>) -> Result<Option<PluginStatus>, CoreError> {
-        let mut attempt = Attempt::begin(self);
+    pub async fn status(
+        self: &Arc<Self>,
+        caller: &Caller,
+    ) -> Result<Option<PluginStatus>, CoreError> {
+        let mut attempt = Attempt::begin(self, caller);
         let nothing = || plain_input(Operation::Status, &[]);
         let answer = match attempt.instance(nothing).await {
             Ok((instance, budget)) => instance.status(budget).await,
@@ -187,6 +249,15 @@ fn event_input(event: &EventCall) -> Input<'_> {
     }
 }
 
+fn message_input(message: &MessageCall) -> Input<'_> {
+    Input {
+        operation: Operation::OnMessage.name(),
+        content_type: &message.message_type,
+        options: &[],
+        bytes: &message.payload,
+    }
+}
+
 /// One call under way. Dropped before it is finished, it was cancelled: its instance goes, its permit and
 /// its leave come free, and metrics say so.
 pub(super) struct Attempt<'a, T: StoreData> {
@@ -201,8 +272,11 @@ pub(super) struct Attempt<'a, T: StoreData> {
 }
 
 impl<'a, T: StoreData> Attempt<'a, T> {
-    pub(super) fn begin(plugin: &'a Arc<Plugin<T>>) -> Self {
-        let budget = plugin.terms.budget();
+    pub(super) fn begin(plugin: &'a Arc<Plugin<T>>, caller: &Caller) -> Self {
+        let mut budget = plugin.terms.budget();
+        if let Some(deadline) = caller.deadline {
+            budget = budget.until(deadline.into());
+        }
         let began = budget.began();
         Self { plugin, began, budget, pass: None, lease: None, leased: began, finished: false }
     }
@@ -271,9 +345,18 @@ impl<'a, T: StoreData> Attempt<'a, T> {
 
     /// The call has ended.
     pub(super) fn finish<'i, R>(
-        mut self,
+        self,
         answer: Result<R, CoreError>,
         input: impl FnOnce() -> Input<'i>,
+    ) -> Result<R, CoreError> {
+        self.conclude(answer, Some(input))
+    }
+
+    /// The same, with the input only if it could be known again.
+    fn conclude<'i, R>(
+        mut self,
+        answer: Result<R, CoreError>,
+        input: Option<impl FnOnce() -> Input<'i>>,
     ) -> Result<R, CoreError> {
         let now = Instant::now();
         let broke = self.broke(&answer);
@@ -287,7 +370,10 @@ impl<'a, T: StoreData> Attempt<'a, T> {
                 Err(_) => {}
             }
         }
-        if broke && self.lease.is_some() {
+        if broke
+            && self.lease.is_some()
+            && let Some(input) = input
+        {
             self.plugin.poison.strike(&input(), now.into_std());
         }
         if let Err(error) = &answer {

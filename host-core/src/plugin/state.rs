@@ -19,6 +19,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use plugin_contract::Dependency;
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{Active, Plugin};
@@ -278,7 +279,7 @@ impl<T: StoreData> Plugin<T> {
         if shelf.is_closing() {
             return Err(CoreError::Retired { plugin: self.name().clone() });
         }
-        for (needs, wanted) in &self.description.manifest.dependencies {
+        for (needs, Dependency { version: wanted, .. }) in &self.description.manifest.dependencies {
             let failed = |problem| CoreError::Dependency {
                 plugin: self.name().clone(),
                 needs: needs.clone(),
