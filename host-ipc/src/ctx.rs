@@ -1,14 +1,16 @@
 //! The state of one store, and how a linker finds it.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use plugin_contract::PluginId;
+use plugin_contract::{Caller, PluginId};
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
 use crate::{
-    ConfigStore, EventLog, GuestOutput, HttpFetch, LimitReached, LogLimits, PluginLog,
+    ConfigStore, EventSource, GuestOutput, HttpFetch, LimitReached, LogLimits, PluginLog,
     bindings::toolsku::host_api::{host_services, messaging},
+    channel::Sender,
     limit::LimitWatch,
+    messaging::{MayReach, Post},
 };
 
 /// What one instance of a plugin knows of its host.
@@ -16,13 +18,14 @@ pub struct IpcCtx {
     pub(crate) plugin: PluginId,
     pub(crate) log: PluginLog,
     pub(crate) config: Option<Arc<dyn ConfigStore>>,
-    pub(crate) events: Option<EventLog>,
+    pub(crate) events: Option<EventSource>,
     pub(crate) http: Option<Arc<dyn HttpFetch>>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) data_dir: DataDir,
     pub(crate) watch: LimitWatch,
-    /// Events emitted in the current second, and when it began.
-    pub(crate) emitted: (u32, Instant),
+    pub(crate) post: Option<Post>,
+    /// Whom the current call is for.
+    pub(crate) caller: Caller,
 }
 
 /// Where a guest has its private directory.
@@ -79,15 +82,22 @@ impl IpcCtx {
                 env: Vec::new(),
                 data_dir: DataDir::NotAvailable,
                 watch: LimitWatch::default(),
-                emitted: (0, Instant::now()),
+                post: None,
+                caller: Caller::default(),
             },
         }
     }
 
-    /// Starts a call: what the guest says from here on is about `request_id`, and its share of log
-    /// lines is whole again.
-    pub fn begin_call(&mut self, request_id: &Arc<str>) {
-        self.log.begin_call(request_id);
+    /// Starts a call: what the guest says and asks for from here on is in the name of `caller`, and its
+    /// share of log lines is whole again.
+    pub fn begin_call(&mut self, caller: Caller) {
+        self.log.begin_call(&caller.request_id);
+        self.caller = caller;
+    }
+
+    /// Whom the current call is for.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Where the guest's standard output or error goes: `stream` names it in the log.
@@ -109,9 +119,9 @@ impl IpcCtxBuilder {
         self
     }
 
-    /// Takes the guest's events.
+    /// Takes the guest's events. All instances of a plugin emit from one source.
     #[must_use]
-    pub fn events(mut self, events: EventLog) -> Self {
+    pub fn events(mut self, events: EventSource) -> Self {
         self.ctx.events = Some(events);
         self
     }
@@ -120,6 +130,13 @@ impl IpcCtxBuilder {
     #[must_use]
     pub fn http(mut self, http: Arc<dyn HttpFetch>) -> Self {
         self.ctx.http = Some(http);
+        self
+    }
+
+    /// Lets the guest send messages in the name of `sender`, to whom `may_reach` lets it.
+    #[must_use]
+    pub fn messages(mut self, sender: Sender, may_reach: MayReach) -> Self {
+        self.ctx.post = Some(Post { sender, may_reach });
         self
     }
 

@@ -4,7 +4,7 @@
 //! it is, and link.
 //!
 //! ```
-//! use host_ipc::{EventLog, IpcCtx, IpcView};
+//! use host_ipc::{EventBus, EventLog, IpcCtx, IpcView};
 //! use wasmtime::component::{Linker, ResourceTable};
 //! use wasmtime::{Engine, Store};
 //!
@@ -17,8 +17,9 @@
 //! let mut linker = Linker::<Mine>::new(&engine);
 //! host_ipc::add_to_linker(&mut linker, |mine| IpcView { ctx: &mut mine.ipc, table: &mut mine.table })?;
 //!
-//! let events = EventLog::new(Default::default());
-//! let ipc = IpcCtx::builder("my-plugin".parse()?, "0.1.0").events(events.clone()).build();
+//! let bus = EventBus::new(Default::default(), EventLog::new(Default::default()));
+//! let events = bus.source("my-plugin".parse()?);
+//! let ipc = IpcCtx::builder("my-plugin".parse()?, "0.1.0").events(events).build();
 //! let store = Store::new(&engine, Mine { ipc, table: ResourceTable::new() });
 //! # drop(store);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -29,6 +30,8 @@
 #![warn(missing_docs)]
 
 mod bindings;
+mod bus;
+pub mod channel;
 mod config;
 mod ctx;
 mod events;
@@ -39,10 +42,15 @@ mod messaging;
 mod services;
 mod stdio;
 
+pub use bus::{
+    BusCounts, BusSettings, DeadLetter, DeadLetterPage, EventBus, EventSource, Published, Settled,
+    Subscriber, SubscriberCounts, Undelivered,
+};
 pub use config::{ConfigError, ConfigLimits, ConfigStore, MemoryConfigStore, RedbConfigStore};
 pub use ctx::{INTERFACES, IpcCtx, IpcCtxBuilder, IpcView, add_to_linker};
-pub use events::{EmitRefused, Event, EventLog, EventLogLimits, EventPage};
+pub use events::{EmitRefused, Event, EventLog, EventLogLimits, EventPage, Origin, OriginTooLong};
 pub use http::{HttpFailure, HttpFetch, HttpMethod, HttpReply, HttpRequest};
 pub use limit::LimitReached;
 pub use log::{LogLimits, PluginLog};
+pub use messaging::MayReach;
 pub use stdio::GuestOutput;

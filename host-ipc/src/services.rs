@@ -2,7 +2,7 @@
 
 #![expect(unreachable_pub, reason = "the generated bindings re-export the resources")]
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use plugin_contract::escape;
 use wasmtime::component::Resource;
@@ -51,38 +51,33 @@ impl Host for IpcView<'_> {
         let Some(events) = &self.ctx.events else {
             return Ok(Err(EmitError::NotAvailable));
         };
-        let per_second_max = events.limits().per_second_max;
-        let (emitted, since) = &mut self.ctx.emitted;
-        if since.elapsed() >= Duration::from_secs(1) {
-            (*emitted, *since) = (0, Instant::now());
-        }
-        if *emitted >= per_second_max {
-            self.ctx.watch.tell(
-                "emit-event",
-                || "one event more".to_owned(),
-                || format!("events a second = {per_second_max}"),
-            );
-            return Ok(Err(EmitError::RateLimited(per_second_max)));
-        }
         // A clock before 1970 is the operator's to mend; the order of events does not hang on it.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let taken =
-            events.append(self.ctx.plugin.clone(), &event_type, &payload, now.as_millis() as u64);
-        Ok(match taken {
-            Ok(_) => {
-                *emitted += 1;
-                Ok(())
+        let (request, hops) = (self.ctx.caller.request_id.clone(), self.ctx.caller.hops);
+        let refused =
+            match events.emit(&event_type, &payload, now.as_millis() as u64, request, hops) {
+                Ok(_) => return Ok(Ok(())),
+                Err(refused) => refused,
+            };
+        let watch = &self.ctx.watch;
+        let one_more = || "one event more".to_owned();
+        Ok(Err(match refused {
+            EmitRefused::InvalidType => EmitError::InvalidType,
+            EmitRefused::PayloadTooLarge(max) => {
+                let asked = || format!("a payload of {} bytes", payload.len());
+                watch.tell("emit-event", asked, || format!("event payload = {max} bytes"));
+                EmitError::PayloadTooLarge(max as u64)
             }
-            Err(EmitRefused::InvalidType) => Err(EmitError::InvalidType),
-            Err(EmitRefused::PayloadTooLarge(max)) => {
-                self.ctx.watch.tell(
-                    "emit-event",
-                    || format!("a payload of {} bytes", payload.len()),
-                    || format!("event payload = {max} bytes"),
-                );
-                Err(EmitError::PayloadTooLarge(max as u64))
+            EmitRefused::RateLimited(max) => {
+                watch.tell("emit-event", one_more, || format!("events a second = {max}"));
+                EmitError::RateLimited(max)
             }
-        })
+            EmitRefused::QueueFull => {
+                watch.tell("emit-event", one_more, || "events that wait, in bytes".to_owned());
+                EmitError::QueueFull
+            }
+            EmitRefused::Closed => EmitError::NotAvailable,
+        }))
     }
 }
 
