@@ -10,7 +10,9 @@ use host_core::{
     Admission, CodeSettings, EngineSettings, HealthSettings, Registry, RegistrySettings, Runtime,
 };
 use host_ipc::{
-    ConfigLimits, ConfigStore, EventLog, EventLogLimits, MemoryConfigStore, RedbConfigStore,
+    BusSettings, ConfigLimits, ConfigStore, EventBus, EventLog, EventLogLimits, MemoryConfigStore,
+    RedbConfigStore,
+    channel::{ChannelSettings, Exchange},
 };
 use host_security::{
     Policy,
@@ -25,8 +27,8 @@ use host_security::{
 use plugin_contract::{EnvName, PluginId};
 
 use crate::{
-    HostConfig, HostError, PluginHost, PluginSettings, audit::HostAudit, blocking, routes::Routes,
-    state, terms::HostTerms,
+    HostConfig, HostError, PluginHost, PluginSettings, audit::HostAudit, blocking, mail::Mail,
+    state, subscribers::Subscribers, terms::HostTerms,
 };
 
 /// Where plugins' configuration is kept.
@@ -54,6 +56,7 @@ pub struct PluginHostBuilder {
     code: CodeSettings,
     guest_memory_bytes_max: u64,
     events: EventLogLimits,
+    bus: BusSettings,
 }
 
 impl Default for PluginHostBuilder {
@@ -72,6 +75,7 @@ impl Default for PluginHostBuilder {
             code: CodeSettings::default(),
             guest_memory_bytes_max: 4 << 30,
             events: EventLogLimits::default(),
+            bus: BusSettings::default(),
         }
     }
 }
@@ -202,6 +206,13 @@ impl PluginHostBuilder {
         self
     }
 
+    /// How events are handed on, and how often that is tried.
+    #[must_use]
+    pub fn bus(mut self, settings: BusSettings) -> Self {
+        self.bus = settings;
+        self
+    }
+
     /// Sets up the host and loads its plugins. What cannot be loaded is left out, and found in
     /// [`PluginHost::refused`].
     ///
@@ -231,8 +242,9 @@ impl PluginHostBuilder {
             usage: self.usage,
             data,
             config,
-            events: EventLog::new(self.events),
-            routes: Routes::default(),
+            subscribers: Subscribers::new(EventBus::new(self.bus, EventLog::new(self.events))),
+            mail: Mail::new(Exchange::new(ChannelSettings::default())),
+            routes: Arc::default(),
         });
         let registry = Registry::new(runtime, terms.clone(), self.registry);
         let host = PluginHost::new(terms, registry);

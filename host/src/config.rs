@@ -1,7 +1,7 @@
 //! `host.toml`: what the operator decides, apart from the command line.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -50,7 +50,8 @@ pub struct HostConfig {
     /// `[network]` `certificates`: what the files hold that it names, beside the public authorities.
     pub certificates: Vec<Vec<u8>>,
     /// `[plugins.NAME]`: `on-failure` is `"refuse"`, `"pass-through"` or `{ fallback = "VERSIONS" }`;
-    /// `isolation` is `"shared"`, which leaves it to the plugin, or `"per-call"`.
+    /// `isolation` is `"shared"`, which leaves it to the plugin, or `"per-call"`; `compose` lists the
+    /// plugins that it may be composed with.
     pub plugins: BTreeMap<PluginId, PluginSettings>,
 }
 
@@ -127,6 +128,8 @@ struct Plugin {
     #[serde(default)]
     isolation: Isolation,
     #[serde(default)]
+    compose: BTreeSet<PluginId>,
+    #[serde(default)]
     allow: Authority,
     #[serde(default)]
     deny: Authority,
@@ -197,6 +200,7 @@ impl std::str::FromStr for HostConfig {
                     Failure::Fallback(versions) => OnFailure::Fallback(versions),
                 },
                 per_call: plugin.isolation == Isolation::PerCall,
+                compose: plugin.compose,
             };
             let Plugin { allow, deny, env, paths, limits, .. } = plugin;
             policy.plugins.insert(name.clone(), Rules { allow, deny, env, paths, limits });

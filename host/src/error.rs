@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use host_core::CoreError;
-use host_ipc::ConfigError;
+use host_ipc::{ConfigError, channel::MessageError};
 use host_security::{audit::AuditError, enforce::net::NetSetupError};
 use plugin_contract::Explain;
 
@@ -25,6 +25,9 @@ pub enum HostError {
     /// The network of guests.
     #[error(transparent)]
     Net(#[from] NetSetupError),
+    /// A message was not delivered, or not answered.
+    #[error(transparent)]
+    Message(#[from] MessageError),
     /// The data directory cannot be used.
     #[error("the data directory `{}` cannot be used", path.display())]
     DataDir {
@@ -49,6 +52,9 @@ pub enum HostError {
         /// What it takes.
         accepts: Vec<String>,
     },
+    /// Something that is no event. The message says why.
+    #[error("{0}")]
+    InvalidEvent(String),
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,
@@ -81,10 +87,12 @@ impl Explain for HostError {
             Self::Config(error) => error.code(),
             Self::Audit(error) => error.code(),
             Self::Net(error) => error.code(),
+            Self::Message(error) => error.code(),
             Self::DataDir { .. } => "host/data-dir",
             Self::Name(_) => "host/invalid-name",
             Self::UnknownPlugin(_) => "host/unknown-plugin",
             Self::UnsupportedMediaType { .. } => "host/unsupported-media-type",
+            Self::InvalidEvent(_) => "host/invalid-event",
             Self::ShuttingDown => "host/shutting-down",
         }
     }
@@ -95,6 +103,7 @@ impl Explain for HostError {
             Self::Config(error) => error.remedy(),
             Self::Audit(error) => error.remedy(),
             Self::Net(error) => error.remedy(),
+            Self::Message(error) => error.remedy(),
             Self::DataDir { .. } => "give the host a directory that it may write to",
             Self::Name(_) => "name a plugin as `plugin-host list` does",
             Self::UnknownPlugin(_) => {
@@ -103,6 +112,7 @@ impl Explain for HostError {
             Self::UnsupportedMediaType { .. } => {
                 "send one of the media types the plugin takes, and name it in `content-type`"
             }
+            Self::InvalidEvent(_) => "correct what the message names",
             Self::ShuttingDown => "try again on a host that stays up",
         }
     }

@@ -6,10 +6,14 @@
 //! | `POST /v1/plugins/NAME/validate` | whether the plugin would take the body |
 //! | `POST /v1/plugins/NAME/batch` | many inputs, answered line by line |
 //! | `POST /v1/plugins/NAME/call` | an exported function, called by its name |
+//! | `POST /v1/plugins/NAME/stream?OPTION=VALUE` | the body, of any length, piped through the plugin |
+//! | `POST /v1/plugins/NAME/message?type=TYPE` | the body as a message, and the plugin's answer |
 //! | `POST /v1/plugins/NAME/start`, `/unload`, `/reload` | for the operator, with a token |
 //! | `GET /v1/plugins`, `GET /v1/plugins/NAME` | what serves, and what does not |
 //! | `POST /v1/events` | an event, handed to the plugins that want it |
 //! | `GET /v1/events?after=N&limit=N` | the events that plugins emitted |
+//! | `GET /v1/events/stream?after=N&type=PATTERN` | the same as they happen: server-sent events |
+//! | `GET /v1/events/dead`, `POST /v1/events/dead/replay` | what was not handled, for the operator |
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /healthz`, `GET /readyz` | whether the process lives, whether it takes calls |
 //!
@@ -20,12 +24,16 @@
 mod admin;
 mod batch;
 mod body;
+mod dead;
 mod events;
+mod messages;
 mod metrics;
 mod plugins;
 mod problem;
 mod request;
 mod server;
+mod streams;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -98,6 +106,8 @@ pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
         .route("/v1/plugins/{plugin}/validate", post(plugins::validate))
         .route("/v1/plugins/{plugin}/batch", post(batch::batch))
         .route("/v1/plugins/{plugin}/call", post(plugins::call_function))
+        .route("/v1/plugins/{plugin}/stream", post(streams::stream))
+        .route("/v1/plugins/{plugin}/message", post(messages::send))
         .route(
             "/v1/plugins/{plugin}/start",
             post(|app, plugin, headers| admin::change(app, plugin, Action::Start, headers)),
@@ -111,6 +121,9 @@ pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
             post(|app, plugin, headers| admin::change(app, plugin, Action::Reload, headers)),
         )
         .route("/v1/events", get(events::read).post(events::publish))
+        .route("/v1/events/stream", get(watch::watch))
+        .route("/v1/events/dead", get(dead::list))
+        .route("/v1/events/dead/replay", post(dead::replay))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

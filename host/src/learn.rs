@@ -21,6 +21,8 @@ pub struct Learned {
     pub fs: Vec<String>,
     /// Addresses, as permissions.
     pub net: Vec<String>,
+    /// Whom messages went to, as permissions.
+    pub messages: Vec<String>,
     /// Environment variables that it was given: whether it looked at them cannot be seen.
     pub env: Vec<String>,
     /// The most memory that an instance had.
@@ -77,6 +79,11 @@ impl Learned {
         let unused_net = asked.net.iter().map(ToString::to_string);
         let unused_net =
             unused_net.filter(|asked| !used_net(asked)).map(|asked| format!("net {asked}"));
+        let messages = usage.messages();
+        let unused_messages = asked.messages.iter().map(ToString::to_string);
+        let unused_messages = unused_messages
+            .filter(|asked| !messages.contains(asked))
+            .map(|asked| format!("messages {asked}"));
         let refusals = usage.refusals().into_iter();
         Self {
             fs: permissions(paths),
@@ -91,9 +98,10 @@ impl Learned {
                     allow: escape(&allow, 600),
                 })
                 .collect(),
-            unused: unused_fs.chain(unused_net).collect(),
+            unused: unused_fs.chain(unused_net).chain(unused_messages).collect(),
             unused_imports,
             net: addresses.into_iter().collect(),
+            messages: messages.into_iter().collect(),
         }
     }
 
@@ -102,7 +110,13 @@ impl Learned {
         let mut out = String::from("[permissions]\n");
         let quoted = |name: &String| toml::Value::String(name.clone()).to_string();
         let list = |names: &[String]| names.iter().map(quoted).collect::<Vec<_>>().join(", ");
-        for (key, names) in [("fs", &self.fs), ("net", &self.net), ("env", &self.env)] {
+        let lists = [
+            ("fs", &self.fs),
+            ("net", &self.net),
+            ("messages", &self.messages),
+            ("env", &self.env),
+        ];
+        for (key, names) in lists {
             if !names.is_empty() {
                 let _ = writeln!(out, "{key} = [{}]", list(names));
             }

@@ -32,10 +32,12 @@ mod fetch;
 pub mod http;
 mod inspect;
 mod learn;
+mod mail;
 mod plugin_host;
 mod plugin_ref;
 mod routes;
 mod state;
+mod subscribers;
 mod terms;
 
 pub use audit::AuditCounts;
@@ -47,10 +49,13 @@ pub use host_core::{
     Admission, Batch, BatchControl, BatchItem, BreakerState, CacheSettings, Caller, CodeSettings,
     CompilerSettings, CoreError, Degraded, EngineMetrics, EngineSettings, EventCall, FunctionCall,
     FunctionInfo, FunctionReply, HealthSettings, HelperProgram, JsonCall, LatencySnapshot,
-    MetricsSnapshot, OnFailure, Operation, PluginState, PoolSettings, PoolStatus, ProcessCall,
-    ProcessReply,
+    MessageCall, MetricsSnapshot, OnFailure, Operation, PluginState, PoolSettings, PoolStatus,
+    ProcessCall, ProcessReply, StreamBody, StreamCall, StreamInput, StreamInputError, StreamReply,
 };
-pub use host_ipc::{Event, EventLog, EventLogLimits, EventPage};
+pub use host_ipc::{
+    BusCounts, BusSettings, DeadLetter, DeadLetterPage, Event, EventLog, EventLogLimits, EventPage,
+    Settled, channel,
+};
 pub use host_security::{Answer, Authority, Ceilings, Decision, Grant, Limits, Policy, Rules};
 pub use inspect::{Counts, Inspection, Verdict, chain, inspect};
 pub use learn::{Learned, Refusal};

@@ -10,9 +10,31 @@ use host_core::{Plugin, PluginState};
 use host_deploy::{Lease, Revision, Router};
 use plugin_contract::PluginId;
 
-use crate::state::HostState;
+use crate::{HostError, state::HostState};
 
-type HostPlugin = Arc<Plugin<HostState>>;
+pub(crate) type HostPlugin = Arc<Plugin<HostState>>;
+
+/// How often a call looks again for who answers, if it was replaced at that very moment.
+pub(crate) const ROUTES_MAX: usize = 5;
+
+/// Has a call answered by the plugin that is found; if that is replaced between the two steps, by whoever
+/// took its place. A macro, since no bound says that the future of a closure may be sent.
+macro_rules! routed {
+    ($find:expr, $found:ident => $call:expr) => {{
+        let mut left = $crate::routes::ROUTES_MAX;
+        loop {
+            let $found = match $find {
+                Ok(found) => found,
+                Err(error) => break Err(error),
+            };
+            match $call {
+                Err(::host_core::CoreError::Retired { .. }) if left > 0 => left -= 1,
+                answer => break answer.map_err($crate::HostError::from),
+            }
+        }
+    }};
+}
+pub(crate) use routed;
 
 /// The routers of all plugins.
 #[derive(Default)]
@@ -29,9 +51,10 @@ impl Routes {
         router?.route().ok()
     }
 
-    /// Those of all plugins.
-    pub(crate) fn all(&self) -> Vec<Lease<HostPlugin>> {
-        self.routers.iter().filter_map(|router| router.route().ok()).collect()
+    /// The same, or why there is none.
+    pub(crate) fn find(&self, name: &PluginId) -> Result<HostPlugin, HostError> {
+        let found = self.route(name).map(|lease| (*lease).clone());
+        found.ok_or_else(|| HostError::UnknownPlugin(name.clone().into()))
     }
 
     /// Sends calls to the newest version that takes them; if none does, to the newest, which says why.

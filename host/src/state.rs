@@ -14,7 +14,6 @@ pub(crate) struct HostState {
     sandbox: Sandbox,
     ipc: IpcCtx,
     table: ResourceTable,
-    caller: Caller,
 }
 
 impl HostState {
@@ -22,7 +21,7 @@ impl HostState {
         let mut table = ResourceTable::new();
         table.set_max_capacity(confinement.grant().limits().handles as usize);
         let sandbox = confinement.instance(ipc.output("stdout"), ipc.output("stderr"));
-        Self { sandbox, ipc, table, caller: Caller::default() }
+        Self { sandbox, ipc, table }
     }
 }
 
@@ -55,14 +54,13 @@ impl StoreData for HostState {
         error.downcast_ref().map(|I32Exit(status)| *status)
     }
 
-    fn begin_call(&mut self, caller: &Caller) {
+    fn begin_call(&mut self, caller: Caller) {
         self.sandbox.budget.begin_call();
-        self.ipc.begin_call(&caller.request_id);
-        self.caller = caller.clone();
+        self.ipc.begin_call(caller);
     }
 
     fn caller(&self) -> Caller {
-        self.caller.clone()
+        self.ipc.caller().clone()
     }
 }
 

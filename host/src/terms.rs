@@ -1,22 +1,30 @@
 //! On which terms this host runs plugins: where policy, limits and services come together.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use host_core::{Description, Embedder, OnFailure, Plugin, PoolConfig, Terms};
-use host_ipc::{ConfigStore, EventLog, IpcCtx, LimitReached};
+use host_ipc::{ConfigStore, IpcCtx, LimitReached, MayReach};
 use host_security::{
     Auditor, DATA_DIR, Grant, Policy, Request,
-    audit::Usage,
+    audit::{Usage, ViolationType},
     enforce::{Confinement, HostShares},
     sign::{SignatureRefused, Trust, TrustPolicy},
 };
-use plugin_contract::{Explain, Isolation, Manifest, PluginId};
+use plugin_contract::{
+    Address, Dependency, Explain, Isolation, Link, Manifest, MessagePermission, PluginId,
+};
 
 use crate::{
     audit::{self, HostAudit},
     fetch::Fetch,
+    mail::Mail,
     routes::Routes,
     state::HostState,
+    subscribers::Subscribers,
 };
 
 /// What the operator decides for one plugin, beside what it is granted.
@@ -26,6 +34,8 @@ pub struct PluginSettings {
     pub on_failure: OnFailure,
     /// Gives each call an instance of its own, whatever the plugin's manifest says.
     pub per_call: bool,
+    /// The plugins that it may be composed with: they then have its grant and its limits.
+    pub compose: BTreeSet<PluginId>,
 }
 
 /// What all plugins of a host share.
@@ -40,8 +50,9 @@ pub(crate) struct HostTerms {
     /// Where plugins have their private directories.
     pub(crate) data: Option<PathBuf>,
     pub(crate) config: Arc<dyn ConfigStore>,
-    pub(crate) events: EventLog,
-    pub(crate) routes: Routes,
+    pub(crate) subscribers: Subscribers,
+    pub(crate) mail: Mail,
+    pub(crate) routes: Arc<Routes>,
 }
 
 impl HostTerms {
@@ -80,11 +91,14 @@ impl HostTerms {
         plugin: &Description,
         confinement: Confinement,
     ) -> impl Fn() -> HostState + Send + Sync + 'static {
-        let (config, events) = (self.config.clone(), self.events.clone());
+        let config = self.config.clone();
+        let events = self.subscribers.bus().source(plugin.name().clone());
         let (name, version) = (plugin.name().clone(), plugin.version().to_string());
         let fetch = Arc::new(Fetch::new(confinement.net().clone()));
         let keeps_data = self.data.is_some();
         let auditor = confinement.auditor().clone();
+        let sender = self.mail.exchange().sender(Address::Plugin(name.clone()));
+        let may_reach = may_reach(confinement.grant(), auditor.clone());
         let watch: Arc<dyn Fn(&LimitReached) + Send + Sync> =
             Arc::new(move |limit| audit::limited(&auditor, limit));
         move || {
@@ -92,6 +106,7 @@ impl HostTerms {
                 .config(config.clone())
                 .events(events.clone())
                 .http(fetch.clone())
+                .messages(sender.clone(), may_reach.clone())
                 .watch_limits(watch.clone())
                 .env(confinement.grant().env());
             ipc = match confinement.grant().has_data_dir() {
@@ -102,6 +117,56 @@ impl HostTerms {
             HostState::new(&confinement, ipc.build())
         }
     }
+}
+
+/// A plugin wants to share its store, and so its grant, with another, and the operator does not agree.
+#[derive(Debug, thiserror::Error)]
+#[error("`{plugin}` may not be composed with `{with}`")]
+struct CompositionRefused {
+    plugin: PluginId,
+    with: PluginId,
+}
+
+impl Explain for CompositionRefused {
+    fn code(&self) -> &'static str {
+        "security/composition-refused"
+    }
+
+    fn remedy(&self) -> &'static str {
+        "name the inner plugin under `compose` of the outer one in host.toml, or have the outer one take it isolated"
+    }
+}
+
+/// Whoever is composed with a plugin gets all that the plugin was granted.
+fn check_composition(
+    manifest: &Manifest,
+    allowed: &BTreeSet<PluginId>,
+) -> Result<(), CompositionRefused> {
+    let composed = |(with, dependency): &(&PluginId, &Dependency)| {
+        dependency.link == Link::Composed && !allowed.contains(*with)
+    };
+    match manifest.dependencies.iter().find(composed) {
+        None => Ok(()),
+        Some((with, _)) => {
+            Err(CompositionRefused { plugin: manifest.plugin.name.clone(), with: with.clone() })
+        }
+    }
+}
+
+/// Decides on the messages of a plugin, and tells `auditor`.
+fn may_reach(grant: &Grant, auditor: Auditor) -> MayReach {
+    let rules = grant.messages().clone();
+    Arc::new(move |target| match rules.check(target) {
+        Ok(()) => {
+            auditor.used_message(&MessagePermission { target: Some(target.clone()) }.to_string());
+            Ok(())
+        }
+        Err(denial) => {
+            let kind = ViolationType::MessageDenied;
+            auditor.denied(kind, "send", &target.to_string(), &denial);
+            Err(denial.rule)
+        }
+    })
 }
 
 impl Embedder<HostState> for HostTerms {
@@ -117,13 +182,16 @@ impl Embedder<HostState> for HostTerms {
                 return Err(Box::new(refused));
             }
         };
+        let settings = self.plugins.get(plugin.name()).cloned().unwrap_or_default();
+        if let Err(refused) = check_composition(&plugin.manifest, &settings.compose) {
+            return Err(Box::new(refused));
+        }
         let grant = self.grant(&plugin.manifest);
         auditor.lifecycle("admitted", &format!("{}, {signer}", plugin.info.digest));
         // An amount within its ceiling is no news.
         let told = grant.decisions().iter().filter(|told| !(told.is_amount() && told.is_granted()));
         auditor.granted(told.map(ToString::to_string).collect());
         let limits = grant.limits().clone();
-        let settings = self.plugins.get(plugin.name()).cloned().unwrap_or_default();
         let data_dir = self.data.as_ref().map(|data| data.join(plugin.name().as_str()));
         let confinement = Confinement::new(grant, auditor.clone(), &self.shares, data_dir);
         let mut terms = Terms::new(self.store_data(plugin, confinement));
@@ -141,5 +209,7 @@ impl Embedder<HostState> for HostTerms {
 
     fn changed(&self, name: &PluginId, versions: &[Arc<Plugin<HostState>>]) {
         self.routes.update(name, versions);
+        self.mail.update(name, versions, &self.routes);
+        self.subscribers.update(name, versions, &self.routes);
     }
 }

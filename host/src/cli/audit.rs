@@ -99,9 +99,10 @@ fn since(text: &str) -> Result<SystemTime, &'static str> {
     audit::parse_since(text, SystemTime::now())
 }
 
-const VIOLATIONS: [ViolationType; 9] = [
+const VIOLATIONS: [ViolationType; 10] = [
     ViolationType::FsAccessDenied,
     ViolationType::NetAccessDenied,
+    ViolationType::MessageDenied,
     ViolationType::MemoryExceeded,
     ViolationType::CpuTimeExceeded,
     ViolationType::InstanceLimitExceeded,

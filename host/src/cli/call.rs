@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
@@ -92,7 +91,7 @@ impl Call {
                 })?,
             }),
         };
-        let caller = Caller { request_id: Arc::from("call"), user_id: None };
+        let caller = Caller::new("call".into());
         let reply = host.call(plugin, &caller, &call).await?;
         Ok(match json || self.args.is_some() {
             true => reply.into_json().unwrap_or_default().to_string(),

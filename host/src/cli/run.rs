@@ -4,11 +4,10 @@ use std::{
     io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
-use host::{HostError, PluginHost, PluginRef, ProcessCall};
+use host::{Caller, HostError, PluginHost, PluginRef, ProcessCall};
 use host_security::audit::Usage;
 
 use super::{CliError, PluginArgs, say};
@@ -64,7 +63,7 @@ impl Run {
             mime_guess::from_path(&self.input).first_or_octet_stream().essence_str().to_owned()
         });
         let mut call = ProcessCall::new(input, &content_type);
-        call.request_id = Arc::from("run");
+        call.caller = Caller::new("run".into());
         call.options = self.options;
         let reply = host.process(&plugin, call).await;
         let learned = self.learn.then(|| host.learned(&plugin)).transpose()?;

@@ -51,7 +51,7 @@ async fn act(
 }
 
 /// Whether the request bears the operator's token.
-fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(token) = &app.settings.admin_token else {
         return Err(Problem::new(StatusCode::FORBIDDEN, "http/admin-disabled"));
     };

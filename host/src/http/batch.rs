@@ -165,12 +165,9 @@ pub(super) async fn batch(
         concurrency: incoming.concurrency.unwrap_or(4).clamp(1, CONCURRENCY_MAX),
         ordered: incoming.ordered,
     };
-    let (request_id, user_id) = (request::current(), request::user_id(&headers));
-    let calls = incoming.calls.into_iter().map(|call| ProcessCall {
-        request_id: request_id.clone(),
-        user_id: user_id.clone(),
-        ..call
-    });
+    let caller = request::caller(&headers);
+    let calls =
+        incoming.calls.into_iter().map(|call| ProcessCall { caller: caller.clone(), ..call });
     let (items, _control) = app.host.batch(&plugin, calls.collect(), batch);
     let (lines, sent) = mpsc::channel(1);
     let patience = app.settings.body_timeout;

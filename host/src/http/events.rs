@@ -1,15 +1,15 @@
 //! Events in, events out.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     body::Body,
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, Uri},
 };
-use host_core::{Caller, EventCall};
-use host_ipc::Event;
-use plugin_contract::Explain;
-use plugin_contract::is_event_type;
+use host_core::EventCall;
+use host_ipc::{Event, Settled};
 use serde::{Deserialize, Serialize};
 
 use super::{App, Problem, body, request};
@@ -21,10 +21,21 @@ use crate::Delivery;
 pub(super) struct Range {
     /// The last one seen.
     #[serde(default)]
-    after: u64,
+    pub(super) after: u64,
     /// How many at most.
     #[serde(default = "limit")]
     limit: usize,
+}
+
+impl Range {
+    pub(super) fn of(range: Result<Query<Self>, QueryRejection>) -> Result<Self, Problem> {
+        let invalid = || Problem::new(StatusCode::BAD_REQUEST, "http/invalid-query");
+        range.map(|Query(range)| range).map_err(|error| invalid().detailed(&error))
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.min(LIMIT_MAX)
+    }
 }
 
 /// Most events in one answer, and how many there are unless the caller says otherwise.
@@ -45,7 +56,7 @@ pub(super) struct PageDocument {
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct EventDocument {
+pub(super) struct EventDocument {
     sequence: u64,
     event_type: String,
     payload: String,
@@ -53,12 +64,12 @@ struct EventDocument {
     source: String,
 }
 
-impl From<Event> for EventDocument {
-    fn from(event: Event) -> Self {
+impl From<&Event> for EventDocument {
+    fn from(event: &Event) -> Self {
         Self {
             sequence: event.sequence,
-            event_type: event.event_type,
-            payload: event.payload,
+            event_type: event.event_type.clone(),
+            payload: event.payload.clone(),
             timestamp: event.timestamp_ms,
             source: event.source.to_string(),
         }
@@ -69,10 +80,9 @@ pub(super) async fn read(
     State(app): State<App>,
     range: Result<Query<Range>, QueryRejection>,
 ) -> Result<Json<PageDocument>, Problem> {
-    let invalid = || Problem::new(StatusCode::BAD_REQUEST, "http/invalid-query");
-    let Query(range) = range.map_err(|error| invalid().detailed(&error))?;
-    let page = app.host.events().read(range.after, range.limit.min(LIMIT_MAX));
-    let events = page.events.into_iter().map(EventDocument::from).collect();
+    let range = Range::of(range)?;
+    let page = app.host.events().read(range.after, range.limit());
+    let events = page.events.iter().map(|event| (&**event).into()).collect();
     Ok(Json(PageDocument { events, next: page.next, missed: page.missed }))
 }
 
@@ -98,6 +108,11 @@ pub(super) struct PublishedDocument {
 struct DeliveryDocument {
     plugin: String,
     handled: bool,
+    /// Whether it is still tried.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pending: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,15 +121,26 @@ struct DeliveryDocument {
 
 impl From<Delivery> for DeliveryDocument {
     fn from(delivery: Delivery) -> Self {
-        let error = delivery.outcome.err();
-        Self {
-            plugin: delivery.plugin.to_string(),
-            handled: error.is_none(),
-            code: error.as_ref().map(Explain::code),
-            message: error.map(|error| error.public_message()),
+        let plugin = delivery.plugin.to_string();
+        let (handled, pending) = (false, delivery.settled.is_none());
+        let base = Self { plugin, handled, pending, attempts: None, code: None, message: None };
+        match delivery.settled {
+            None => base,
+            Some(Settled::Handled { attempts }) => {
+                Self { handled: true, attempts: Some(attempts), ..base }
+            }
+            Some(Settled::Dead { code, message, attempts }) => {
+                Self { attempts: Some(attempts), code: Some(code), message: Some(message), ..base }
+            }
         }
     }
 }
+
+/// Longest event from outside, in bytes.
+const EVENT_BYTES_MAX: usize = 1 << 20;
+
+/// How long an answer waits for events to be handled. What takes longer is told to be pending.
+const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn publish(
     State(app): State<App>,
@@ -127,7 +153,7 @@ pub(super) async fn publish(
     }
     let content_type = request::content_type(&headers);
     let options = request::options(&uri)?;
-    let (bytes, _share) = body::collect(&app, body).await?;
+    let (bytes, _share) = body::collect_within(&app, body, EVENT_BYTES_MAX).await?;
     let invalid = |problem: &dyn std::fmt::Display| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "http/invalid-json").detailed(problem)
     };
@@ -147,14 +173,9 @@ pub(super) async fn publish(
             return Err(problem.detailed(&"or `text/plain` with the query `type=EVENT-TYPE`"));
         }
     };
-    if !is_event_type(&incoming.event_type) {
-        return Err(invalid(
-            &"`event-type` is 1 to 128 lower-case letters, digits, `.`, `-` and `_`",
-        ));
-    }
     let source = incoming.source.unwrap_or_else(|| "http".to_owned());
-    if source.len() > 128 || app.host.serves(&source) {
-        return Err(invalid(&"`source` is at most 128 bytes, and not the name of a plugin"));
+    if app.host.serves(&source) {
+        return Err(invalid(&"`source` is not the name of a plugin"));
     }
     let event = EventCall {
         event_type: incoming.event_type,
@@ -162,7 +183,7 @@ pub(super) async fn publish(
         timestamp_ms: incoming.timestamp.unwrap_or_else(request::now_ms),
         source,
     };
-    let caller = Caller { request_id: request::current(), user_id: request::user_id(&headers) };
-    let deliveries = app.host.publish(&caller, &event).await;
+    let caller = request::caller(&headers);
+    let deliveries = app.host.publish(&caller, event, PUBLISH_WAIT).await?;
     Ok(Json(PublishedDocument { deliveries: deliveries.into_iter().map(Into::into).collect() }))
 }

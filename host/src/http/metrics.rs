@@ -8,6 +8,7 @@ use std::{fmt, time::Duration};
 use host_core::{
     BreakerState, CodeMetrics, EngineMetrics, MetricsSnapshot, PluginState, PoolStatus,
 };
+use host_ipc::{BusCounts, channel::ChannelCounts};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text},
@@ -32,6 +33,8 @@ pub(super) struct Figures {
     /// One for each engine.
     pub(super) engines: Vec<EngineFigures>,
     pub(super) audit: AuditCounts,
+    pub(super) bus: BusCounts,
+    pub(super) channel: ChannelCounts,
 }
 
 /// One revision of a plugin.
@@ -77,7 +80,9 @@ impl Collector for Figures {
         self.calls(&mut encoder)?;
         self.code(&mut encoder)?;
         self.engines(&mut encoder)?;
-        self.audit(&mut encoder)
+        self.audit(&mut encoder)?;
+        self.bus(&mut encoder)?;
+        self.channel(&mut encoder)
     }
 }
 
@@ -106,6 +111,8 @@ impl Figures {
             code: host.code_metrics(),
             engines: host.engine_metrics().into_iter().map(engine).collect(),
             audit: host.audit_counts(),
+            bus: host.bus().counts(),
+            channel: host.channel().counts(),
         }
     }
 }
@@ -258,6 +265,48 @@ impl Figures {
         counter(encoder, "plugin_violations", help)?.alone(self.audit.violations)?;
         let help = "How often the audit log could not be written.";
         counter(encoder, "audit_write_failures", help)?.alone(self.audit.write_failures)
+    }
+
+    fn bus(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let bus = &self.bus;
+        counter(encoder, "events_published", "Events that were handed on.")?
+            .alone(bus.published)?;
+        let help = "Events that wait for subscribers: each once for each of them.";
+        gauge(encoder, "events_queued", help)?.alone(bus.queued as u64)?;
+        let help = "What became of events, by subscriber.";
+        let mut deliveries = counter(encoder, "event_deliveries", help)?;
+        for subscriber in &bus.subscribers {
+            let plugin = subscriber.name.to_string();
+            for (outcome, count) in [
+                ("handled", subscriber.delivered),
+                ("retried", subscriber.retried),
+                ("dead", subscriber.dead),
+            ] {
+                let labels = [("plugin", plugin.as_str()), ("outcome", outcome)];
+                deliveries.one(&labels, count)?;
+            }
+        }
+        let help = "Events that wait for one subscriber.";
+        let mut queued = gauge(encoder, "event_queue", help)?;
+        for subscriber in &bus.subscribers {
+            queued.one(&[("plugin", subscriber.name.as_str())], subscriber.queued as u64)?;
+        }
+        let help = "Events that were not handled in the end, and are kept to be replayed.";
+        gauge(encoder, "dead_letters", help)?.alone(bus.dead_letters as u64)?;
+        let help = "Dead letters that were crowded out.";
+        counter(encoder, "dead_letters_dropped", help)?.alone(bus.dead_letters_dropped)
+    }
+
+    fn channel(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let channel = &self.channel;
+        let mut messages = counter(encoder, "messages", "Messages, by what became of them.")?;
+        for (outcome, count) in
+            [("sent", channel.sent), ("answered", channel.answered), ("failed", channel.failed)]
+        {
+            messages.one(&[("outcome", outcome)], count)?;
+        }
+        let help = "Requests that wait for an answer.";
+        gauge(encoder, "messages_pending", help)?.alone(channel.pending)
     }
 
     fn called(&self) -> impl Iterator<Item = &PluginFigures> {

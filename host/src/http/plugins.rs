@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use host_core::{Caller, FunctionCall, Operation, ProcessCall};
+use host_core::{FunctionCall, Operation, ProcessCall};
 use plugin_contract::escape;
 use serde::Serialize;
 
@@ -82,7 +82,7 @@ pub(super) async fn call_function(
     let call = serde_json::from_slice(&bytes).map_err(|error| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "http/invalid-json").detailed(&error)
     })?;
-    let caller = Caller { request_id: request::current(), user_id: request::user_id(&headers) };
+    let caller = request::caller(&headers);
     let reply = app.host.call(&plugin, &caller, &FunctionCall::Json(call)).await?;
     Ok(Json(ResultDocument { result: reply.into_json() }))
 }
@@ -92,7 +92,7 @@ const DEGRADED: HeaderName = HeaderName::from_static("x-plugin-degraded");
 const WARNING: HeaderName = HeaderName::from_static("x-plugin-warning");
 
 /// The media type that a plugin gave its answer, if it is one.
-fn media_type(given: &str) -> HeaderValue {
+pub(super) fn media_type(given: &str) -> HeaderValue {
     let well_formed = given.len() <= 200 && given.split('/').count() == 2;
     let value = HeaderValue::from_str(given).ok().filter(|_| well_formed);
     value.unwrap_or(HeaderValue::from_static("application/octet-stream"))
@@ -138,8 +138,7 @@ async fn call(
     };
     let (input, share) = body::collect(app, body).await?;
     let call = ProcessCall {
-        request_id: request::current(),
-        user_id: request::user_id(headers),
+        caller: request::caller(headers),
         options,
         ..ProcessCall::new(input, &content_type)
     };

@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use host_core::CoreError;
+use host_ipc::channel::MessageError;
 use plugin_contract::Explain;
 use serde::Serialize;
 
@@ -111,9 +112,24 @@ impl From<HostError> for Problem {
 pub(super) fn status(error: &HostError) -> StatusCode {
     match error {
         HostError::Core(error) => core_status(error),
+        HostError::Message(error) => message_status(error),
         HostError::UnknownPlugin(_) | HostError::Name(_) => StatusCode::NOT_FOUND,
         HostError::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        HostError::InvalidEvent(_) => StatusCode::UNPROCESSABLE_ENTITY,
         HostError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn message_status(error: &MessageError) -> StatusCode {
+    match error {
+        MessageError::UnknownTarget(_) => StatusCode::NOT_FOUND,
+        MessageError::Denied(_) => StatusCode::FORBIDDEN,
+        MessageError::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+        MessageError::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        MessageError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+        MessageError::Cyclic(_) => StatusCode::CONFLICT,
+        MessageError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -127,7 +143,9 @@ fn core_status(error: &CoreError) -> StatusCode {
         | CoreError::InvalidArguments { .. }
         | CoreError::NotCallable { .. }
         | CoreError::PoisonInput { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        CoreError::StillNeeded { .. } => StatusCode::CONFLICT,
+        CoreError::StillNeeded { .. } | CoreError::NotRelayed { .. } => StatusCode::CONFLICT,
+        CoreError::StreamBroken { .. } => StatusCode::BAD_REQUEST,
+        CoreError::StreamStalled { .. } => StatusCode::REQUEST_TIMEOUT,
         CoreError::Peer { source, .. } => core_status(source),
         CoreError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
         CoreError::HostExhausted { .. }

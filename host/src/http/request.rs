@@ -11,12 +11,14 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use plugin_contract::Caller;
 use uuid::Uuid;
 
 use crate::http::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 tokio::task_local! {
     static CURRENT: Arc<str>;
@@ -41,9 +43,23 @@ pub(super) fn current_id() -> Option<Arc<str>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
-/// The same, to be passed on.
-pub(super) fn current() -> Arc<str> {
-    current_id().unwrap_or_else(|| "-".into())
+/// On whose behalf a request is made.
+pub(super) fn caller(headers: &HeaderMap) -> Caller {
+    let mut caller = current_id().map(Caller::new).unwrap_or_default();
+    caller.user_id = user_id(headers);
+    caller.trace = trace(headers);
+    caller
+}
+
+/// The trace that a request belongs to: `00-`, 32 and 16 hexadecimal digits, and flags.
+fn trace(headers: &HeaderMap) -> Option<Arc<str>> {
+    let given = headers.get(TRACE)?.to_str().ok()?;
+    let hex =
+        |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
+    let parts: Vec<&str> = given.split('-').collect();
+    let [version, trace, parent, flags] = parts.as_slice() else { return None };
+    let lengths = [version, trace, parent, flags].map(|part| part.len());
+    (lengths == [2, 32, 16, 2] && parts.iter().all(|part| hex(part))).then(|| given.into())
 }
 
 fn is_id(text: &str) -> bool {
@@ -52,7 +68,7 @@ fn is_id(text: &str) -> bool {
 }
 
 /// On whose behalf, where the caller says so in a form that may be shown.
-pub(super) fn user_id(headers: &HeaderMap) -> Option<Arc<str>> {
+fn user_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let id = headers.get(USER_ID)?.to_str().ok()?;
     (1..=256).contains(&id.len()).then(|| id.into())
 }

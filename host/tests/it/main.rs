@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod attacks;
+mod events;
 mod filesystem;
+mod messages;
 mod network;
+mod streams;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,3 +1,4 @@
+use host_ipc::{BusCounts, SubscriberCounts, channel::ChannelCounts};
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -40,6 +41,20 @@ fn figures() -> Figures {
         code,
         engines: vec![EngineFigures { engine: "unary", memories: 3, ..Default::default() }],
         audit: AuditCounts { violations: 4, write_failures: 0 },
+        bus: BusCounts {
+            published: 9,
+            dead_letters: 2,
+            subscribers: vec![SubscriberCounts {
+                name: "log-enricher".parse().unwrap(),
+                subscribed: true,
+                queued: 5,
+                delivered: 6,
+                retried: 1,
+                dead: 2,
+            }],
+            ..BusCounts::default()
+        },
+        channel: ChannelCounts { answered: 8, ..ChannelCounts::default() },
     }
 }
 
@@ -75,6 +90,11 @@ fn every_figure_is_told() {
     says(&text, r#"engine_slots_used{engine="unary",kind="memory"} 3"#);
     says(&text, "plugin_violations_total 4");
     says(&text, "audit_write_failures_total 0");
+    says(&text, "events_published_total 9");
+    says(&text, "dead_letters 2");
+    says(&text, r#"event_queue{plugin="log-enricher"} 5"#);
+    says(&text, r#"event_deliveries_total{plugin="log-enricher",outcome="handled"} 6"#);
+    says(&text, r#"messages_total{outcome="answered"} 8"#);
     assert!(text.ends_with("# EOF\n"));
 }
 

@@ -23,10 +23,9 @@ impl StreamPlugin for Upper {
 }
 
 impl Transform for Passed {
-    fn chunk(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<()> {
+    async fn chunk(&mut self, input: &[u8], output: &mut Writer) -> Result<()> {
         let good = input.iter().position(|&byte| byte == 0xFF).unwrap_or(input.len());
-        output.extend_from_slice(&input[..good]);
-        output.make_ascii_uppercase();
+        output.write(&input[..good].to_ascii_uppercase()).await?;
         self.0 += good as u64;
         ensure!(good == input.len(), "byte 0xFF at offset {}", self.0);
         Ok(())

@@ -1,0 +1,102 @@
+//! Events to plugins: who subscribes, and how an event reaches a plugin.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use dashmap::DashMap;
+use host_core::{Caller, CoreError, EventCall, Operation, PluginState};
+use host_ipc::{Event, EventBus, Subscriber, Undelivered};
+use plugin_contract::{Explain, PluginId};
+
+use crate::{
+    HostError,
+    routes::{HostPlugin, Routes, routed},
+};
+
+/// The plugins that subscribe to events.
+pub(crate) struct Subscribers {
+    bus: EventBus,
+    /// What each subscribes to now.
+    patterns: DashMap<PluginId, Vec<String>>,
+}
+
+impl Subscribers {
+    pub(crate) fn new(bus: EventBus) -> Self {
+        Self { bus, patterns: DashMap::new() }
+    }
+
+    pub(crate) fn bus(&self) -> &EventBus {
+        &self.bus
+    }
+
+    /// Has events delivered to `name` as its versions ask for them. A plugin that has failed keeps what it
+    /// subscribed to: it comes back, and events wait for it.
+    pub(crate) fn update(&self, name: &PluginId, versions: &[HostPlugin], routes: &Arc<Routes>) {
+        if !versions.iter().any(|plugin| plugin.offers(Operation::OnEvent)) {
+            self.unsubscribe(name);
+            return;
+        }
+        let gone = |plugin: &HostPlugin| {
+            matches!(plugin.state(), PluginState::Unloaded | PluginState::Failed)
+        };
+        if versions.iter().all(gone) {
+            self.unsubscribe(name);
+            return;
+        }
+        let Ok(serving) = routes.find(name) else { return };
+        let patterns = serving.subscriptions();
+        // Not known while it starts.
+        let known = matches!(serving.state(), PluginState::Serving | PluginState::Paused);
+        let is_new = self.patterns.get(name).is_none_or(|now| *now != patterns);
+        if known && is_new {
+            let routes = Arc::downgrade(routes);
+            let subscriber = PluginSubscriber { name: name.clone(), routes };
+            self.patterns.insert(name.clone(), patterns.clone());
+            self.bus.subscribe(name.clone(), patterns, Arc::new(subscriber));
+        }
+    }
+
+    fn unsubscribe(&self, name: &PluginId) {
+        if self.patterns.remove(name).is_some() {
+            self.bus.unsubscribe(name);
+        }
+    }
+}
+
+/// A plugin, in whichever version serves.
+struct PluginSubscriber {
+    name: PluginId,
+    routes: Weak<Routes>,
+}
+
+#[async_trait]
+impl Subscriber for PluginSubscriber {
+    async fn deliver(&self, event: &Event) -> Result<(), Undelivered> {
+        let Some(routes) = self.routes.upgrade() else {
+            return Err(undelivered(&HostError::ShuttingDown));
+        };
+        // What is emitted while this is handled is one hop further.
+        let mut caller = Caller::new(event.request_id.clone());
+        caller.hops = event.hops + 1;
+        let call = EventCall {
+            event_type: event.event_type.clone(),
+            payload: event.payload.clone(),
+            timestamp_ms: event.timestamp_ms,
+            source: event.source.to_string(),
+        };
+        let handled: Result<(), HostError> =
+            routed!(routes.find(&self.name), found => found.on_event(&caller, &call).await);
+        handled.map_err(|error| undelivered(&error))
+    }
+}
+
+/// An event that the plugin refused, or broke on, may go down better the next time; one that it has broken
+/// on again and again, or that it cannot take at all, will not.
+fn undelivered(error: &HostError) -> Undelivered {
+    let hopeless = matches!(
+        error,
+        HostError::ShuttingDown
+            | HostError::Core(CoreError::PoisonInput { .. } | CoreError::NotOffered { .. })
+    );
+    Undelivered { code: error.code(), message: error.public_message(), retry: !hopeless }
+}

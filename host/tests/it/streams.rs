@@ -1,0 +1,274 @@
+//! Streams through plugins: bytes, pace, and every way in which one can end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use host::{Explain, PluginHost, PluginState, StreamCall, StreamInput, StreamReply};
+
+use crate::{host, name};
+
+fn call(how: &str) -> StreamCall {
+    let mut call = StreamCall::new("text/plain");
+    call.options = vec![("do".to_owned(), how.to_owned())];
+    call.patience = Duration::from_secs(2);
+    call
+}
+
+/// An input of these chunks.
+fn input<const N: usize>(chunks: [&'static [u8]; N]) -> StreamInput {
+    Box::pin(stream::iter(chunks.map(|chunk| Ok(Bytes::from_static(chunk)))))
+}
+
+/// `count` chunks of 64 KiB, and how many of them were taken.
+fn many(count: usize) -> (StreamInput, Arc<AtomicUsize>) {
+    let taken = Arc::<AtomicUsize>::default();
+    let counter = taken.clone();
+    let chunk = Bytes::from(vec![b'a'; 64 << 10]);
+    let chunks = stream::repeat(chunk).take(count).map(move |chunk| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(chunk)
+    });
+    (Box::pin(chunks), taken)
+}
+
+/// All that comes out, and the code of the error that ends it.
+async fn drain(reply: StreamReply) -> (Vec<u8>, Option<&'static str>) {
+    let mut body = reply.body;
+    let mut output = Vec::new();
+    while let Some(chunk) = body.next().await {
+        match chunk {
+            Ok(chunk) => output.extend_from_slice(&chunk),
+            Err(error) => return (output, Some(error.code())),
+        }
+    }
+    (output, None)
+}
+
+/// The same of a stream that is treated so. What goes wrong may do so before the head is known.
+async fn run(host: &PluginHost, how: &str, input: StreamInput) -> (Vec<u8>, Option<&'static str>) {
+    match host.stream(&name("odd-stream"), call(how), input).await {
+        Ok(reply) => drain(reply).await,
+        Err(error) => (Vec::new(), Some(error.code())),
+    }
+}
+
+#[track_caller]
+fn ends(ended: (Vec<u8>, Option<&'static str>), output: &str, code: Option<&str>) {
+    assert_eq!((String::from_utf8_lossy(&ended.0).as_ref(), ended.1), (output, code));
+}
+
+/// The plugin serves, and has none but idle instances: nothing was left behind.
+async fn is_well(host: &PluginHost) {
+    ends(run(host, "copy", input([b"still here"])).await, "still here", None);
+    for _ in 0..200 {
+        let info = host.plugin(&name("odd-stream")).unwrap();
+        if info.pool.busy == 0 && info.state == PluginState::Serving {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?}", host.plugin(&name("odd-stream")).unwrap().pool);
+}
+
+#[tokio::test]
+async fn what_goes_in_comes_out() {
+    let host = host("stream-upper").await;
+    let upper = name("stream-upper");
+    let stream = |chunks| host.stream(&upper, StreamCall::new("text/plain"), chunks);
+    let reply = stream(input([b"hello ", b"", b"world"])).await.unwrap();
+    assert_eq!(reply.content_type, "text/plain");
+    assert_eq!(drain(reply).await, (b"HELLO WORLD".to_vec(), None));
+    let (output, code) = drain(stream(input([b"ab", b"c\xFFd"])).await.unwrap()).await;
+    assert_eq!((output.as_slice(), code), (b"ABC".as_slice(), Some("core/plugin-refused")));
+    assert_eq!(drain(stream(input([])).await.unwrap()).await, (vec![], None));
+}
+
+#[tokio::test]
+async fn an_instance_works_on_one_stream_after_the_other() {
+    let host = host("odd-stream").await;
+    for _ in 0..20 {
+        ends(run(&host, "copy", input([b"abc"])).await, "abc", None);
+    }
+    assert_eq!(host.plugin(&name("odd-stream")).unwrap().pool.started, 1);
+}
+
+#[tokio::test]
+async fn a_plugin_may_hand_its_input_on_untouched() {
+    let host = host("odd-stream").await;
+    ends(run(&host, "return", input([b"ab", b"cd"])).await, "abcd", None);
+    let (chunks, taken) = many(100);
+    let (output, code) = run(&host, "return", chunks).await;
+    assert_eq!((output.len(), code, taken.load(Ordering::Relaxed)), (100 * (64 << 10), None, 100));
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn a_stream_may_be_longer_than_all_memory_of_its_plugin() {
+    let host = host("odd-stream").await;
+    // 128 MiB through 16 MB.
+    let (chunks, _) = many(2_000);
+    let (output, code) = run(&host, "copy", chunks).await;
+    assert_eq!((output.len(), code), (2_000 * (64 << 10), None));
+    let (chunks, _) = many(2_000);
+    let (output, _) = run(&host, "count", chunks).await;
+    assert_eq!(output, (2_000 * (64 << 10)).to_string().into_bytes());
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_stops_the_plugin_and_the_input() {
+    let host = host("odd-stream").await;
+    let (chunks, taken) = many(10_000);
+    let mut call = call("copy");
+    call.patience = Duration::from_millis(700);
+    let mut reply = host.stream(&name("odd-stream"), call, chunks).await.unwrap();
+    assert!(reply.body.next().await.unwrap().is_ok());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before = taken.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(taken.load(Ordering::Relaxed), before, "nobody reads, and yet it takes more");
+    assert!(before < 20, "{before} chunks are on their way");
+    // It is not the plugin's fault; and nobody holds an instance for ever.
+    let (_, code) = drain(reply).await;
+    assert_eq!(code, None, "read again in time");
+    let (chunks, _) = many(10_000);
+    let mut call = self::call("copy");
+    call.patience = Duration::from_millis(300);
+    let reply = host.stream(&name("odd-stream"), call, chunks).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(drain(reply).await.1, Some("core/stream-stalled"));
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_the_instance() {
+    let host = host("odd-stream").await;
+    for how in ["copy", "flood"] {
+        let (chunks, taken) = many(1_000_000);
+        let mut reply = host.stream(&name("odd-stream"), call(how), chunks).await.unwrap();
+        assert!(reply.body.next().await.unwrap().is_ok());
+        drop(reply);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = taken.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(taken.load(Ordering::Relaxed), before);
+        is_well(&host).await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_moves_no_faster_than_it_is_read() {
+    let host = host("odd-stream").await;
+    let reply = host.stream(&name("odd-stream"), call("flood"), input([])).await.unwrap();
+    let mut body = reply.body;
+    for _ in 0..1_000 {
+        assert_eq!(body.next().await.unwrap().unwrap().len(), 64 << 10);
+    }
+    drop(body);
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn a_plugin_that_stands_still_meets_its_deadline() {
+    for how in ["stall", "sleep"] {
+        let host = host("odd-stream").await;
+        ends(run(&host, how, input([b"x"])).await, "", Some("core/deadline"));
+        is_well(&host).await;
+    }
+    let host = host("odd-stream").await;
+    ends(run(&host, "linger", input([b"x"])).await, "x", Some("core/deadline"));
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn a_plugin_that_spins_or_traps_ends_that_stream_only() {
+    let host = host("odd-stream").await;
+    let mut other = host.stream(&name("odd-stream"), call("flood"), input([])).await.unwrap();
+    ends(run(&host, "spin", input([b"x"])).await, "", Some("security/cpu-time-exceeded"));
+    ends(run(&host, "trap", input([b"x"])).await, "", Some("core/trap-unreachable"));
+    for _ in 0..10 {
+        assert!(other.body.next().await.unwrap().is_ok());
+    }
+    drop(other);
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn cpu_time_is_for_each_mebibyte_and_not_for_the_whole() {
+    // A plugin with a second of it, and a stream that takes longer than that.
+    let host = host("odd-stream").await;
+    let began = std::time::Instant::now();
+    let mut bytes = 0;
+    while began.elapsed() < Duration::from_millis(2_500) {
+        let (chunks, _) = many(20_000);
+        let mut reply = host.stream(&name("odd-stream"), call("copy"), chunks).await.unwrap().body;
+        while let Some(chunk) = reply.next().await {
+            bytes += chunk.unwrap().len();
+            if began.elapsed() > Duration::from_millis(2_500) {
+                break;
+            }
+        }
+    }
+    assert!(bytes > 100 << 20, "{bytes}");
+}
+
+#[tokio::test]
+async fn what_a_plugin_says_last_decides_whether_its_output_is_whole() {
+    let host = host("odd-stream").await;
+    ends(run(&host, "doubt", input([b"abc"])).await, "abc", Some("core/plugin-refused"));
+    ends(run(&host, "swallow", input([b"abc"])).await, "", None);
+    let forgotten = run(&host, "forget", input([b"abc"])).await;
+    assert_eq!(forgotten.0, b"abc");
+    assert!(forgotten.1.is_some(), "it never said so");
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn a_refusal_comes_before_anything_else() {
+    let host = host("odd-stream").await;
+    let odd = name("odd-stream");
+    let refused = host.stream(&odd, call("refuse"), input([b"x"])).await.unwrap_err();
+    assert_eq!(refused.code(), "core/plugin-refused");
+    assert_eq!(host.plugin(&name("odd-stream")).unwrap().pool.started, 1, "it is used again");
+    let upper = self::host("shout-v1").await;
+    let stream = upper.stream(&name("shout-v1"), call("copy"), input([b"x"])).await;
+    assert_eq!(stream.unwrap_err().code(), "core/not-offered");
+}
+
+#[tokio::test]
+async fn an_input_that_breaks_off_is_no_input_that_ends() {
+    let host = host("odd-stream").await;
+    let broken: Vec<Result<Bytes, host::StreamInputError>> =
+        vec![Ok(Bytes::from_static(b"abc")), Err("cable cut".into())];
+    let ended = run(&host, "count", Box::pin(stream::iter(broken))).await;
+    ends(ended, "", Some("core/stream-broken"));
+    // One that neither comes nor ends.
+    let silent: StreamInput = Box::pin(stream::pending());
+    let mut call = call("count");
+    call.patience = Duration::from_millis(300);
+    let reply = host.stream(&name("odd-stream"), call, silent).await.unwrap();
+    assert_eq!(drain(reply).await.1, Some("core/stream-stalled"));
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn streams_are_bounded_in_number_and_counted() {
+    let host = host("odd-stream").await;
+    let odd = name("odd-stream");
+    let flood = || host.stream(&odd, call("flood"), input([]));
+    let (first, second) = (flood().await.unwrap(), flood().await.unwrap());
+    // It has two instances, and a second to wait for one.
+    assert_eq!(flood().await.unwrap_err().code(), "core/overloaded");
+    drop((first, second));
+    is_well(&host).await;
+    let metrics = &host.metrics()[0].calls;
+    let errors: Vec<_> = metrics.errors.iter().map(|(code, count)| (*code, *count)).collect();
+    assert_eq!(errors, [("core/overloaded", 1), ("core/cancelled", 2)]);
+}

@@ -1,0 +1,3 @@
+//! Another messenger, under a name of its own.
+
+guest_sdk::message_plugin!(messenger::Messenger);
