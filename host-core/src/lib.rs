@@ -38,6 +38,7 @@
 mod admission;
 mod batch;
 mod code;
+mod compose;
 mod contract;
 mod coredump;
 mod dependencies;

@@ -138,7 +138,7 @@ impl<T: StoreData> PluginApi for Peer<T> {
 }
 
 /// How a plugin names what it exports of the interface `wanted`, if it does.
-fn export<'a>(plugin: &'a Description, wanted: &InterfaceName) -> Option<&'a str> {
+pub(crate) fn export<'a>(plugin: &'a Description, wanted: &InterfaceName) -> Option<&'a str> {
     let serves =
         |export: &&Extern| export.interface.as_ref().is_some_and(|export| export.serves(wanted));
     plugin.info.exports.iter().find(serves).map(|export| export.name.as_str())

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::{
     CoreError, Description, MetricsSnapshot, Operation, Pool, PoolStatus, Prepared, StoreData,
     Terms,
+    compose::Composition,
     guard::{
         breaker::{Breaker, BreakerState},
         poison::PoisonMemory,
@@ -115,6 +116,10 @@ impl<T: StoreData> Plugin<T> {
         &self.description
     }
 
+    pub(crate) fn shared_description(&self) -> Arc<Description> {
+        self.description.clone()
+    }
+
     /// The folder or file it came from.
     pub fn path(&self) -> &Path {
         &self.path
@@ -160,19 +165,25 @@ impl<T: StoreData> Plugin<T> {
         crate::contract::offers(&self.description.info, operation)
     }
 
-    /// Reads its component once more.
-    fn read(path: &Path, entrypoint: &str, bytes_max: u64) -> Result<Arc<[u8]>, CoreError> {
-        let file = if path.is_dir() { path.join(entrypoint) } else { path.to_owned() };
-        Ok(read_file(&file, bytes_max)?.into())
+    /// Compiles and links it, together with what it is composed with.
+    async fn prepare(&self, shelf: &Arc<Shelf<T>>) -> Result<Prepared<T>, CoreError> {
+        if let Some(composition) = Composition::of(self, shelf)? {
+            // Reads and writes components: not for the executor. A panic in there ends this start.
+            let made = tokio::task::spawn_blocking(move || composition.make()).await;
+            let artifact = made.map_err(|error| CoreError::Engine(error.into()))??;
+            let imports = Peer::imports(shelf, &artifact.description)?;
+            return shelf.runtime.prepare(&artifact, &imports).await;
+        }
+        let imports = Peer::imports(shelf, &self.description)?;
+        let (path, bytes_max) = (self.path.clone(), shelf.settings.admission.limits.bytes_max);
+        let entrypoint = self.description.manifest.plugin.entrypoint.clone();
+        let bytes = move || Ok(read(&path, &entrypoint, bytes_max)?.into());
+        shelf.runtime.prepare_described(&self.description, &imports, bytes).await
     }
 
     /// Compiles, links and initialises it. An instance that is ready waits in its pool.
     async fn make_active(self: &Arc<Self>, shelf: &Arc<Shelf<T>>) -> Result<Active<T>, CoreError> {
-        let imports = Peer::imports(shelf, &self.description)?;
-        let (path, bytes_max) = (self.path.clone(), shelf.settings.admission.limits.bytes_max);
-        let entrypoint = self.description.manifest.plugin.entrypoint.clone();
-        let bytes = move || Self::read(&path, &entrypoint, bytes_max);
-        let prepared = shelf.runtime.prepare_described(&self.description, &imports, bytes).await?;
+        let prepared = self.prepare(shelf).await?;
         let data = self.terms.data.clone();
         let pool = Pool::new(prepared.clone(), self.terms.pool, move || data());
         let budget = self.terms.budget_within(START_MAX);
@@ -185,6 +196,12 @@ impl<T: StoreData> Plugin<T> {
         drop(first);
         Ok(Active { pool, subscriptions, since: Instant::now() })
     }
+}
+
+/// Reads the component of a plugin once more.
+pub(crate) fn read(path: &Path, entrypoint: &str, bytes_max: u64) -> Result<Vec<u8>, CoreError> {
+    let file = if path.is_dir() { path.join(entrypoint) } else { path.to_owned() };
+    read_file(&file, bytes_max)
 }
 
 fn check_subscriptions<T: StoreData>(

@@ -22,7 +22,7 @@ fn another_major_version_of_the_contract_is_refused_before_compiling() {
     refused(
         guests::admit_wat("a", &newer),
         "core/contract-mismatch",
-        "exports `toolsku:plugin-system/plugin-api-v1@2.0.0`, this host speaks 1.0.0",
+        "exports `toolsku:plugin-system/plugin-api-v1@2.0.0`, this host speaks 1.1.0",
     );
     let minor = guests::echo().replace("plugin-api-v1@1.0.0", "plugin-api-v1@1.7.0");
     assert!(guests::admit_wat("a", &minor).is_ok());

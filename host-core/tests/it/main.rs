@@ -46,7 +46,7 @@ impl StoreData for Data {
     fn memory_refused(&self) -> Option<MemoryRefused> {
         self.denied.then_some(MemoryRefused::Plugin)
     }
-    fn begin_call(&mut self, _: &Caller) {
+    fn begin_call(&mut self, _: Caller) {
         self.denied = false;
     }
 }

@@ -533,6 +533,80 @@ async fn what_one_plugin_imports_another_exports_whatever_the_interface() {
     assert_eq!(shelf.get("math 1.0.0").metrics().errors, [("core/trap-unreachable", 1)]);
 }
 
+/// What an exported function of a plugin answers.
+async fn call(shelf: &Shelf, plugin: &str, text: &str) -> Result<String, CoreError> {
+    let call = FunctionCall::Text(text.to_owned());
+    let reply = shelf.get(plugin).call(&Caller::default(), &call).await?;
+    Ok(reply.wave(100).unwrap())
+}
+
+#[tokio::test]
+async fn plugins_that_are_composed_are_one_component() {
+    let composed = "[dependencies]\nmath = { version = \"^1\", link = \"composed\" }\n";
+    let shelf = Shelf::new();
+    shelf.put("math 1.0.0", "", MATH);
+    shelf.put("doubler 1.0.0", composed, DOUBLER);
+    // Satisfies an import of the host's own, were that not the host's.
+    shelf.put("no-math 1.0.0", "", &guests::echo());
+    let misfit = "[dependencies]\nno-math = { version = \"^1\", link = \"composed\" }\n";
+    shelf.put("misfit 1.0.0", misfit, DOUBLER);
+    let deep = "[dependencies]\ndoubler = { version = \"^1\", link = \"composed\" }\n";
+    shelf.put("deep 1.0.0", deep, DOUBLER);
+    let loaded = shelf.load().await;
+    let refused: Vec<_> = loaded.refused.iter().map(|it| it.error.to_string()).collect();
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    let says = |text: &str| assert!(refused.iter().any(|it| it.contains(text)), "{refused:?}");
+    says("`no-math` exports nothing that it imports");
+    says("`doubler` depends on others");
+
+    assert_eq!(call(&shelf, "doubler 1.0.0", "double(21)").await.unwrap(), "42");
+    // In one store, what breaks inside breaks the whole.
+    let error = call(&shelf, "doubler 1.0.0", "unlucky()").await.unwrap_err();
+    assert_eq!(error.code(), "core/trap-unreachable");
+    assert_eq!(call(&shelf, "doubler 1.0.0", "double(4)").await.unwrap(), "8");
+    assert_eq!(shelf.get("math 1.0.0").metrics().calls, 0, "it was not called on its own");
+}
+
+#[tokio::test]
+async fn what_is_composed_is_what_was_admitted() {
+    let composed = "[dependencies]\nmath = { version = \"^1\", link = \"composed\" }\n";
+    let shelf = Shelf::new();
+    shelf.put("math 1.0.0", "", MATH);
+    shelf.put("doubler 1.0.0", composed, DOUBLER);
+    shelf.load().await;
+    // Another component lies there now, and the plugin starts anew.
+    shelf.put("math 1.0.0", "", &guests::echo());
+    let doubler = shelf.get("doubler 1.0.0");
+    let (name, version) = (doubler.name().clone(), doubler.version().clone());
+    let soon = tokio::time::Instant::now() + Duration::from_secs(5);
+    shelf.registry.unload(&name, &version, soon).await.unwrap();
+    let error = shelf.registry.start(&name, &version).await.unwrap_err();
+    assert_eq!(error.code(), "core/changed-on-disk");
+}
+
+#[tokio::test]
+async fn a_call_to_another_plugin_has_the_time_that_is_left_to_the_first() {
+    // `add` spins where it trapped; its plugin may take long, the one that asks may not.
+    let spins = MATH.replace("(then unreachable)", "(then (loop $l (br $l)))");
+    let shelf = Shelf::with(
+        |_| {},
+        |terms| {
+            terms.timeout = Duration::from_secs(20);
+            terms.cpu_time = Duration::from_secs(20);
+        },
+    );
+    shelf.put("math 1.0.0", "", &spins);
+    shelf.put("doubler 1.0.0", "[dependencies]\nmath = \"^1\"\n", DOUBLER);
+    shelf.load().await;
+    let now = std::time::Instant::now();
+    let hurried = Caller::new("r-1".into()).until(now + Duration::from_millis(300));
+    let asked = FunctionCall::Text("unlucky()".to_owned());
+    let error = shelf.get("doubler 1.0.0").call(&hurried, &asked).await.unwrap_err();
+    assert!(now.elapsed() < Duration::from_secs(10), "{:?}", now.elapsed());
+    assert!(["core/deadline", "core/peer-failed"].contains(&error.code()), "{error}");
+    assert_eq!(call(&shelf, "doubler 1.0.0", "double(4)").await.unwrap(), "8");
+}
+
 #[tokio::test]
 async fn the_registry_ends_with_its_last_handle() {
     let shelf = Shelf::new();
