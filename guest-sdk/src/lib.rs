@@ -75,7 +75,8 @@ pub use services::{DirError, config, data_dir, env, events, http, messaging};
 pub use worlds::{
     ActionPlugin, ActionResult, Answer, CallContext, Event, EventHandler, FullPlugin,
     IncomingMessage, Input, LogEntry, MessageHandler, Metrics, Output, Plugin, PluginV1, PluginV2,
-    Processor, Severity, StatefulProcessor, Status, StreamPlugin, Transform, UserAction, inner,
+    Processor, Severity, StatefulProcessor, Status, StreamPlugin, Transform, UserAction, Writer,
+    inner,
 };
 
 /// What most plugins use, for a glob import.
@@ -84,7 +85,7 @@ pub mod prelude {
         ActionPlugin, ActionResult, Answer, CallContext, Context, Error, Event, EventHandler,
         FullPlugin, IncomingMessage, Input, LogEntry, MessageHandler, Metrics, Output, Plugin,
         PluginV1, PluginV2, Processor, Result, Severity, StatefulProcessor, Status, StreamPlugin,
-        Transform, UserAction, bail, ensure, log,
+        Transform, UserAction, Writer, bail, ensure, log,
     };
 }
 

@@ -64,6 +64,8 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// Time for the head of a request to arrive, and for an idle connection to send one. Default 10 s.
     pub header_timeout: Duration,
+    /// Time for a client to take some of an answer, before it is given up. Default 30 s.
+    pub write_timeout: Duration,
     /// Connections at one time; more wait to be accepted. Default 1,024.
     pub connections_max: usize,
     /// Time for calls under way to end when the server stops, or a plugin is unloaded. Default 30 s.
@@ -79,6 +81,7 @@ impl Default for HttpSettings {
             bodies_bytes_max: 512 << 20,
             body_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
             connections_max: 1_024,
             drain_timeout: Duration::from_secs(30),
             admin_token: None,

@@ -1,11 +1,16 @@
 //! One instance of a plugin, called as the host would call it.
 
+use std::cell::RefCell;
+use std::mem;
 use std::ops::Deref;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{self, Poll, Waker};
 
-use crate::worlds::{entry, processor_process};
+use crate::worlds::{entry, processor_process, stream_step};
 use crate::{
     Answer, CallContext, Event, EventHandler, FullPlugin, IncomingMessage, Input, MessageHandler,
-    Output, Plugin, Processor, Result, StreamPlugin, Transform, options,
+    Output, Plugin, Processor, Result, StreamPlugin, Writer, options,
 };
 
 /// An initialised plugin. Dereferences to the plugin itself.
@@ -37,7 +42,7 @@ impl<P: Processor> Harness<P> {
     /// # Errors
     /// What the options or the plugin say.
     pub fn process(&mut self, bytes: impl AsRef<[u8]>, content_type: &str) -> Result<Output> {
-        let options = std::mem::take(&mut self.options);
+        let options = mem::take(&mut self.options);
         let input = Input { bytes: bytes.as_ref().to_vec(), content_type: content_type.to_owned() };
         processor_process(&self.plugin, input, &options)
     }
@@ -83,19 +88,58 @@ impl<P: StreamPlugin> Harness<P> {
     ///
     /// # Errors
     /// What the options or `open` say.
+    ///
+    /// # Panics
+    /// If the transform waits for anything but its output: natively, nothing wakes it.
     pub fn stream(
         &mut self,
         chunks: &[&[u8]],
         content_type: &str,
     ) -> Result<(Vec<u8>, Result<()>)> {
-        let options = std::mem::take(&mut self.options);
-        let (mut transform, _) = self.plugin.open(content_type, options::from_pairs(&options)?)?;
-        let mut output = Vec::new();
-        let mut finished = chunks.iter().try_for_each(|chunk| transform.chunk(chunk, &mut output));
-        if finished.is_ok() {
-            finished = transform.end(&mut output);
-        }
-        Ok((output, finished))
+        let output = Rc::new(RefCell::new(Vec::new()));
+        let reader = Rc::clone(&output);
+        let read = move |piece: &[u8]| reader.borrow_mut().extend_from_slice(piece);
+        let (_, finished) = self.stream_to(chunks, content_type, read)?;
+        Ok((output.take(), finished))
+    }
+
+    /// The same for streams too long to be held: `reader` gets each piece of the output while the
+    /// input is worked on. Answers with the media type that came out, and how `finished` was
+    /// settled.
+    ///
+    /// # Errors
+    /// What the options or `open` say.
+    ///
+    /// # Panics
+    /// As [`Harness::stream`].
+    pub fn stream_to<C: AsRef<[u8]>>(
+        &mut self,
+        chunks: impl IntoIterator<Item = C>,
+        content_type: &str,
+        mut reader: impl FnMut(&[u8]) + 'static,
+    ) -> Result<(String, Result<()>)> {
+        let options = mem::take(&mut self.options);
+        let (mut transform, content_type) =
+            self.plugin.open(content_type, options::from_pairs(&options)?)?;
+        let mut output = Writer::for_test(move |piece| {
+            reader(piece);
+            true
+        });
+        let finished = chunks
+            .into_iter()
+            .try_for_each(|chunk| {
+                ready(stream_step(&mut transform, chunk.as_ref(), false, &mut output))
+            })
+            .and_then(|()| ready(stream_step(&mut transform, &[], true, &mut output)));
+        Ok((content_type, finished))
+    }
+}
+
+/// What comes of a future that has nothing to wait for.
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("a transform waits for something other than its output"),
     }
 }
 

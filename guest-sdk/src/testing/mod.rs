@@ -14,6 +14,8 @@
 
 mod harness;
 
+#[cfg(test)]
+pub(crate) use harness::ready;
 pub use harness::{FullHarness, Harness};
 
 use std::cell::RefCell;

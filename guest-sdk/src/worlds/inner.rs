@@ -1,7 +1,8 @@
 //! The plugin that a decorator decorates: the one under `[dependencies]` in its manifest.
 //!
-//! Only for plugins of the world `plugin-world`. The host starts and stops the inner plugin, so
-//! there is nothing here for that. A plugin that calls none of these does not import `plugin-api`.
+//! Only for plugins of the world `plugin-world`. An inner plugin in stores of its own is started and
+//! stopped by the host. One that is composed with this plugin is initialised here, without
+//! configuration, when it is first used. A plugin that calls none of these does not import `plugin-api`.
 //!
 //! Natively [`crate::testing::set_inner`] says what the inner plugin answers.
 
@@ -30,10 +31,25 @@ pub fn metadata() -> (String, String) {
 
 #[cfg(target_family = "wasm")]
 mod backend {
+    use std::cell::Cell;
+
     use crate::bindings::toolsku::plugin_system::plugin_api as wit;
     use crate::{Answer, CallContext, Error, Metrics, Result, Status};
 
+    /// Once for each instance. Where the host has done it already, it answers that all is well.
+    fn initialize() -> Result<()> {
+        thread_local! {
+            static INITIALIZED: Cell<bool> = const { Cell::new(false) };
+        }
+        if !INITIALIZED.get() {
+            wit::initialize(&[]).map_err(Error::msg)?;
+            INITIALIZED.set(true);
+        }
+        Ok(())
+    }
+
     pub(super) fn process(ctx: &CallContext) -> Result<Answer> {
+        initialize()?;
         let result = wit::process(&wit::PluginContext {
             request_id: ctx.request_id.clone(),
             user_id: ctx.user_id.clone(),
@@ -54,6 +70,9 @@ mod backend {
     }
 
     pub(super) fn status() -> Status {
+        if initialize().is_err() {
+            return Status::Errored;
+        }
         match wit::get_status() {
             wit::PluginStatus::Uninitialized => Status::Uninitialized,
             wit::PluginStatus::Ready => Status::Ready,

@@ -24,7 +24,9 @@ pub use minimal::Plugin;
 pub(crate) use processor::process as processor_process;
 pub use processor::{Input, Output, Processor};
 pub use stateful::StatefulProcessor;
-pub use stream::{StreamPlugin, Transform};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use stream::step as stream_step;
+pub use stream::{StreamPlugin, Transform, Writer};
 pub use versioned::{PluginV1, PluginV2};
 
 use std::cell::OnceCell;

@@ -12,6 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 
 use super::{HttpSettings, router};
 use crate::PluginHost;
@@ -88,7 +89,11 @@ impl Server {
                 // The semaphore is never closed.
                 let Ok(place) = connections.clone().acquire_owned().await else { return };
                 let Some(stream) = accept(&self.listener).await else { continue };
-                let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+                // Whoever takes nothing of an answer holds a connection, and what it takes to fill it.
+                let mut stream = TimeoutStream::new(stream);
+                stream.set_write_timeout(Some(self.settings.write_timeout));
+                let stream = TokioIo::new(Box::pin(stream));
+                let connection = http.serve_connection(stream, service.clone());
                 let connection = graceful.watch(connection);
                 tokio::spawn(async move {
                     // A client that breaks off is its own business.

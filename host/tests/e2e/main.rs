@@ -15,4 +15,5 @@ mod http;
 mod operations;
 mod plugins;
 mod services;
+mod streams;
 mod vouching;

@@ -56,10 +56,26 @@ fn events_are_taken_up_to_a_plugins_share() {
 }
 
 #[test]
-fn what_is_not_built_yet_says_so() {
+fn messages_go_to_whom_they_may_and_nobody_else() {
     let host = Host::serve(&built("test-plugins"));
-    let answer = probe(&host, &[("do", "message")]);
-    assert_eq!(answer, json!({ "error": "this host carries no messages" }));
+    let refused = probe(&host, &[("do", "message"), ("target", "messenger")]);
+    assert!(refused["error"].as_str().unwrap().contains("were not granted"), "{refused}");
+    let ask = |about: &str| {
+        let path = format!("/v1/plugins/messenger/message?type={about}");
+        let response = host.post(&path).body("hello").send().unwrap();
+        (response.status().as_u16(), response.text().unwrap())
+    };
+    assert_eq!(ask("echo"), (200, "hello".to_owned()));
+    assert_eq!(ask("who"), (200, "@http".to_owned()));
+    assert_eq!(ask("echo&wait=false"), (202, String::new()));
+    let (status, problem) = ask("fail");
+    assert_eq!((status, crate::harness::code(&problem).as_str()), (422, "core/plugin-refused"));
+    let (status, problem) = ask("sleep&timeout-ms=200");
+    assert_eq!((status, crate::harness::code(&problem).as_str()), (504, "ipc/message-timeout"));
+    assert_eq!(host.post("/v1/plugins/shout-v1/message?type=x").send().unwrap().status(), 404);
+    assert_eq!(host.post("/v1/plugins/messenger/message").send().unwrap().status(), 400);
+    let large = host.post("/v1/plugins/messenger/message?type=echo").body(vec![0; (1 << 20) + 1]);
+    assert_eq!(large.send().unwrap().status(), 413);
 }
 
 #[test]

@@ -10,7 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use host::{Explain, PluginHost, PluginState, StreamCall, StreamInput, StreamReply};
+use host::{
+    Explain, PluginHost, PluginState, StreamCall, StreamInput, StreamReply,
+    http::{HttpSettings, Server},
+};
+
+use tokio::io::AsyncWriteExt;
 
 use crate::{host, name};
 
@@ -271,4 +276,30 @@ async fn streams_are_bounded_in_number_and_counted() {
     let metrics = &host.metrics()[0].calls;
     let errors: Vec<_> = metrics.errors.iter().map(|(code, count)| (*code, *count)).collect();
     assert_eq!(errors, [("core/overloaded", 1), ("core/cancelled", 2)]);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_and_never_reads_holds_neither_instance_nor_connection() {
+    let host = host("odd-stream").await;
+    let mut settings = HttpSettings::default();
+    settings.body_timeout = Duration::from_millis(500);
+    settings.write_timeout = Duration::from_secs(1);
+    let server = Server::bind(host.clone(), settings, "127.0.0.1:0".parse().unwrap()).await;
+    let server = server.unwrap();
+    let address = server.address();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = "POST /v1/plugins/odd-stream/stream HTTP/1.1\r\nhost: x\r\ncontent-type: a/b\r\n\
+                content-length: 10737418240\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let chunk = vec![b'x'; 1 << 20];
+    // It sends until nobody takes more, and then until the connection is gone.
+    let gone = async { while client.write_all(&chunk).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the connection is held");
+    is_well(&host).await;
+    stop.send(()).unwrap();
+    serving.await.unwrap();
 }
