@@ -83,6 +83,9 @@ impl EngineSettings {
         // Nothing by default, so that a new release of the engine brings no new surface.
         config.wasm_features(wasmtime::WasmFeatures::all(), false);
         config.wasm_features(production_features(lane), true);
+        // For the code that the engine itself makes between components that were composed: it panics
+        // without. A plugin's own module still has one memory, since slots hold no more.
+        config.wasm_multi_memory(true);
         // Without it calls cost half, and components that need it are refused.
         config.concurrency_support(lane == Lane::Stream);
 

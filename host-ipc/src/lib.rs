@@ -1,10 +1,12 @@
-//! Host services for guests: logging, configuration, HTTP, the environment, events.
+//! What guests and their host say to each other: services, messages, events.
 //!
-//! Serves `toolsku:host-api` to any [`Linker<T>`](wasmtime::component::Linker): keep an [`IpcCtx`] in the store's data, show where
-//! it is, and link.
+//! Serves `toolsku:host-api` to any [`Linker<T>`](wasmtime::component::Linker), and carries [messages](channel)
+//! and [events](EventBus) between plugins and the host. Keep an [`IpcCtx`] in the store's data, show where it
+//! is, and link:
 //!
 //! ```
-//! use host_ipc::{EventBus, EventLog, IpcCtx, IpcView};
+//! use host_ipc::{EventBus, EventLog, IpcCtx, IpcView, channel::Exchange};
+//! use host_ipc::{Event, Origin, Subscriber, Undelivered};
 //! use wasmtime::component::{Linker, ResourceTable};
 //! use wasmtime::{Engine, Store};
 //!
@@ -13,13 +15,27 @@
 //!     table: ResourceTable,
 //! }
 //!
+//! struct Print;
+//!
+//! #[async_trait::async_trait]
+//! impl Subscriber for Print {
+//!     async fn deliver(&self, event: &Event) -> Result<(), Undelivered> {
+//!         println!("{}: {}", event.source, event.payload);
+//!         Ok(())
+//!     }
+//! }
+//!
 //! let engine = Engine::default();
 //! let mut linker = Linker::<Mine>::new(&engine);
 //! host_ipc::add_to_linker(&mut linker, |mine| IpcView { ctx: &mut mine.ipc, table: &mut mine.table })?;
 //!
 //! let bus = EventBus::new(Default::default(), EventLog::new(Default::default()));
-//! let events = bus.source("my-plugin".parse()?);
-//! let ipc = IpcCtx::builder("my-plugin".parse()?, "0.1.0").events(events).build();
+//! bus.subscribe("printer".parse()?, vec!["log.*".to_owned()], std::sync::Arc::new(Print));
+//! let exchange = Exchange::new(Default::default());
+//! let ipc = IpcCtx::builder("my-plugin".parse()?, "0.1.0")
+//!     .events(bus.source("my-plugin".parse()?))
+//!     .messages(exchange.sender("my-plugin".parse()?), std::sync::Arc::new(|_| Ok(())))
+//!     .build();
 //! let store = Store::new(&engine, Mine { ipc, table: ResourceTable::new() });
 //! # drop(store);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -85,6 +85,27 @@ fn importing(interface: &str, function: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_module_has_one_memory() {
+    let two = |memories: &str| {
+        format!(
+            "(component (core module $m {memories} (func (export \"f\")))
+                (core instance $i (instantiate $m))
+                (func (export \"f\") (canon lift (core func $i \"f\"))))"
+        )
+    };
+    let start = async |wat: String| {
+        let prepared = crate::prepare(&wat).await?;
+        prepared.instantiate(crate::Data::new(), &crate::budget()).await.map(drop)
+    };
+    assert!(start(two("(memory 1)")).await.is_ok());
+    let refused = start(two("(memory 1) (memory 1)")).await.unwrap_err();
+    assert!(
+        ["core/compile-failed", "core/cannot-instantiate"].contains(&refused.code()),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn an_import_the_host_does_not_offer_is_named() {
     let guest = importing("evil:net/sockets@1.0.0", "");
     refused(prepare(&guest).await, "core/unknown-import", "`evil:net/sockets@1.0.0`");

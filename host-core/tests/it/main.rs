@@ -4,6 +4,7 @@
 
 mod calls;
 mod code;
+mod composed;
 mod containment;
 mod discovery;
 mod dynamic;

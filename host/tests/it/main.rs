@@ -16,7 +16,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use host::{
-    Explain, HostError, PluginHost, PluginRef, Policy, ProcessCall,
+    Explain, HostConfig, HostError, PluginHost, PluginRef, Policy, ProcessCall,
     http::{HttpSettings, router},
 };
 use http_body_util::BodyExt;
@@ -58,6 +58,31 @@ async fn one_plugin_of_a_directory_comes_with_what_it_depends_on_and_nothing_els
     let host = host("framing-decorator").await;
     let names: Vec<String> = host.plugins().iter().map(|info| info.name.to_string()).collect();
     assert_eq!(names, ["framing-decorator", "word-count"]);
+}
+
+#[tokio::test]
+async fn plugins_are_composed_where_the_operator_agrees() {
+    let composed = "framing-composed";
+    let isolated = host("framing-decorator").await;
+    let refused = host(composed).await;
+    assert_eq!(refused.refused()[0].error.code(), "security/composition-refused");
+    let config = "[plugins.framing-composed]\ncompose = [\"word-count\"]\n";
+    let config: HostConfig = config.parse().unwrap();
+    let builder = PluginHost::builder().config(config).plugins(plugins());
+    let agreed = builder.only(composed.parse().unwrap()).build().await.unwrap();
+    let answer = async |host: &PluginHost, plugin: &str| {
+        let reply = host.process(&name(plugin), text("one two three")).await.unwrap();
+        let mut answer: serde_json::Value = serde_json::from_slice(&reply.output).unwrap();
+        answer["inner"].take()
+    };
+    // The same code, the same answer; and what it decorates is called here or there.
+    let inner = answer(&isolated, "framing-decorator").await;
+    assert_eq!(answer(&agreed, composed).await, inner);
+    let calls = |host: &PluginHost| {
+        let metrics = host.metrics();
+        metrics.iter().find(|it| it.name.as_str() == "word-count").unwrap().calls.calls
+    };
+    assert_eq!((calls(&isolated), calls(&agreed)), (1, 0));
 }
 
 #[tokio::test]

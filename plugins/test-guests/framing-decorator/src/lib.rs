@@ -3,7 +3,8 @@
 use guest_sdk::prelude::*;
 use serde_json::{Value, json};
 
-struct Framing;
+/// The plugin.
+pub struct Framing;
 
 impl FullPlugin for Framing {
     type Config = ();
@@ -25,6 +26,7 @@ impl FullPlugin for Framing {
     }
 }
 
+#[cfg(feature = "export")]
 guest_sdk::plugin_world!(Framing);
 
 #[cfg(test)]
