@@ -1,5 +1,7 @@
 //! `plugin-host run`.
 
+mod streaming;
+
 use std::{
     io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
@@ -7,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use host::{Caller, HostError, PluginHost, PluginRef, ProcessCall};
+use host::{Caller, HostError, Learned, Operation, PluginHost, PluginRef, ProcessCall, StreamCall};
 use host_security::audit::Usage;
 
 use super::{CliError, PluginArgs, say};
@@ -48,7 +50,6 @@ fn option(text: &str) -> Result<(String, String), String> {
 impl Run {
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
         let plugin: PluginRef = self.plugin.parse().map_err(HostError::from)?;
-        let input = read(&self.input).map_err(|error| CliError::file(&self.input, &error))?;
         let mut builder = self.plugins.builder(self.data_dir.as_deref())?;
         if self.learn {
             builder = builder.learn(Usage::default());
@@ -62,17 +63,31 @@ impl Run {
         let content_type = self.content_type.unwrap_or_else(|| {
             mime_guess::from_path(&self.input).first_or_octet_stream().essence_str().to_owned()
         });
+        let caller = Caller::new("run".into());
+        let offers = |operation| host.check_offers(&plugin, operation).is_ok();
+        if offers(Operation::Transform) && !offers(Operation::Process) {
+            let options = self.options;
+            let call = StreamCall { caller, options, ..StreamCall::new(&content_type) };
+            let piped = streaming::pipe(&host, &plugin, call, (&self.input, &self.output)).await;
+            let learned = self.learn.then(|| host.learned(&plugin)).transpose()?;
+            host.shutdown(Duration::from_secs(5)).await;
+            if let Some(learned) = learned {
+                tell_learned(&learned, json);
+                return piped.map(|_| ExitCode::SUCCESS);
+            }
+            let (media_type, bytes) = piped?;
+            tell_written(&self.output, &media_type, bytes, json, serde_json::json!({}));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let input = read(&self.input).map_err(|error| CliError::file(&self.input, &error))?;
         let mut call = ProcessCall::new(input, &content_type);
-        call.caller = Caller::new("run".into());
+        call.caller = caller;
         call.options = self.options;
         let reply = host.process(&plugin, call).await;
         let learned = self.learn.then(|| host.learned(&plugin)).transpose()?;
         host.shutdown(Duration::from_secs(5)).await;
         if let Some(learned) = learned {
-            match json {
-                true => say(&serde_json::json!(learned).to_string()),
-                false => say(learned.to_toml().trim_end()),
-            }
+            tell_learned(&learned, json);
             // What was learnt is told even if the call failed: it may be the reason.
             let reply = reply?;
             if self.output != Path::new("-") {
@@ -87,28 +102,38 @@ impl Run {
         if let Some(warning) = &reply.warning {
             tracing::warn!("{}", plugin_contract::escape(warning, 500));
         }
-        let to_file = self.output != Path::new("-");
-        if to_file && json {
-            say(&format!(
-                "{}",
-                serde_json::json!({
-                    "output": self.output,
-                    "bytes": reply.output.len(),
-                    "content-type": reply.content_type,
-                    "items-processed": reply.items_processed,
-                    "warning": reply.warning,
-                })
-            ));
-        } else if to_file {
-            let media_type = plugin_contract::escape(&reply.content_type, 100);
-            say(&format!(
-                "{}: {} bytes of {media_type}",
-                self.output.display(),
-                reply.output.len()
-            ));
-        }
+        let more = serde_json::json!({
+            "items-processed": reply.items_processed,
+            "warning": reply.warning,
+        });
+        let bytes = reply.output.len() as u64;
+        tell_written(&self.output, &reply.content_type, bytes, json, more);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn tell_learned(learned: &Learned, json: bool) {
+    match json {
+        true => say(&serde_json::json!(learned).to_string()),
+        false => say(learned.to_toml().trim_end()),
+    }
+}
+
+/// What was written where; on standard output, only that itself.
+fn tell_written(output: &Path, media_type: &str, bytes: u64, json: bool, more: serde_json::Value) {
+    if output == Path::new("-") {
+        return;
+    }
+    if !json {
+        let media_type = plugin_contract::escape(media_type, 100);
+        return say(&format!("{}: {bytes} bytes of {media_type}", output.display()));
+    }
+    let mut told =
+        serde_json::json!({ "output": output, "bytes": bytes, "content-type": media_type });
+    if let (Some(told), serde_json::Value::Object(more)) = (told.as_object_mut(), more) {
+        told.extend(more);
+    }
+    say(&told.to_string());
 }
 
 /// Why the plugin is not there, if it is in the directory at all. By the name of its folder or file:

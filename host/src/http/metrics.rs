@@ -272,7 +272,7 @@ impl Figures {
         counter(encoder, "events_published", "Events that were handed on.")?
             .alone(bus.published)?;
         let help = "Events that wait for subscribers: each once for each of them.";
-        gauge(encoder, "events_queued", help)?.alone(bus.queued as u64)?;
+        gauge(encoder, "events_queued", help)?.alone(bus.queued)?;
         let help = "What became of events, by subscriber.";
         let mut deliveries = counter(encoder, "event_deliveries", help)?;
         for subscriber in &bus.subscribers {
@@ -289,10 +289,10 @@ impl Figures {
         let help = "Events that wait for one subscriber.";
         let mut queued = gauge(encoder, "event_queue", help)?;
         for subscriber in &bus.subscribers {
-            queued.one(&[("plugin", subscriber.name.as_str())], subscriber.queued as u64)?;
+            queued.one(&[("plugin", subscriber.name.as_str())], subscriber.queued)?;
         }
         let help = "Events that were not handled in the end, and are kept to be replayed.";
-        gauge(encoder, "dead_letters", help)?.alone(bus.dead_letters as u64)?;
+        gauge(encoder, "dead_letters", help)?.alone(bus.dead_letters)?;
         let help = "Dead letters that were crowded out.";
         counter(encoder, "dead_letters_dropped", help)?.alone(bus.dead_letters_dropped)
     }

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Host, built, code, sample};
+use crate::harness::{Host, built, code, command, root, sample};
 
 /// Lines that are made as they are sent, this many bytes in all.
 fn lines(bytes: u64) -> reqwest::Body {
@@ -97,6 +97,30 @@ fn a_file_is_compressed_and_comes_back_whole() {
         (nothing.status().as_u16(), code(&nothing.text().unwrap())),
         (404, "core/not-offered".to_owned())
     );
+}
+
+#[test]
+fn a_stream_runs_without_a_server_too() {
+    let dir = TempDir::new().unwrap();
+    let packed = dir.path().join("photo.gz");
+    let (plugins, photo) = (built("plugins"), root().join("samples/photo.jpg"));
+    let arguments = ["run", "gzip", "--json", "--plugins"];
+    let mut pack = command();
+    pack.args(arguments).arg(&plugins).arg("--input").arg(&photo).arg("--output").arg(&packed);
+    let done = pack.output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let told: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(told["bytes"], std::fs::metadata(&packed).unwrap().len());
+    let mut unpack = command();
+    unpack.args(["run", "gzip", "--option", "mode=decompress", "--plugins"]).arg(&plugins);
+    unpack.stdin(std::fs::File::open(&packed).unwrap());
+    let done = unpack.output().unwrap();
+    assert!(done.status.success() && done.stdout == sample("photo.jpg"));
+    let mut broken = command();
+    broken.args(["run", "gzip", "--option", "mode=decompress", "--plugins"]).arg(&plugins);
+    let done = broken.arg("--input").arg(&photo).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("core/plugin-refused"), "{done:?}");
 }
 
 /// How many instances of a plugin are at work.

@@ -5,6 +5,7 @@
 mod attacks;
 mod events;
 mod filesystem;
+mod giving_up;
 mod messages;
 mod network;
 mod streams;

@@ -14,11 +14,6 @@
 //!
 //! Written against the generated bindings, since the traits of the SDK have no place for most of it.
 
-#![cfg_attr(
-    not(target_family = "wasm"),
-    expect(dead_code, reason = "streams are for the host's tests")
-)]
-
 use std::hint::black_box;
 use std::time::Duration;
 
