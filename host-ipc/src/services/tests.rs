@@ -101,7 +101,8 @@ async fn every_limit_that_is_reached_is_told_with_its_value() {
         })
     };
     let config = Arc::new(crate::MemoryConfigStore::new(crate::ConfigLimits::default()));
-    let events = crate::EventLog::new(Default::default());
+    let bus = crate::EventBus::new(Default::default(), crate::EventLog::new(Default::default()));
+    let events = bus.source("my-plugin".parse().unwrap());
     let (mut ctx, mut table) = (
         IpcCtx::builder("my-plugin".parse().unwrap(), "0.1.0")
             .config(config)

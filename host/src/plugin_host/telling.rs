@@ -126,7 +126,7 @@ impl PluginHost {
         self.inner.registry.runtime().engine_metrics()
     }
 
-    /// What a plugin was seen to use, by a host that was built to [learn](PluginHostBuilder::learn) it.
+    /// What a plugin was seen to use, by a host that was built to [learn](crate::PluginHostBuilder::learn) it.
     ///
     /// # Errors
     /// `host/unknown-plugin`.
