@@ -109,7 +109,7 @@ impl CpuMeter {
     /// that of one call is a guess.
     pub(crate) fn used(&self) -> Duration {
         let Ticks { left, granted, earned } = &*self.ticks;
-        let had = granted.load(Ordering::Relaxed) + earned.load(Ordering::Relaxed);
+        let had = granted.load(Ordering::Relaxed).saturating_add(earned.load(Ordering::Relaxed));
         let used = had.saturating_sub(left.load(Ordering::Relaxed));
         self.tick.saturating_mul(u32::try_from(used).unwrap_or(u32::MAX))
     }

@@ -19,7 +19,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use plugin_contract::{PluginId, World, is_subscription};
 use semver::Version;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     CoreError, Description, MetricsSnapshot, Operation, Pool, PoolStatus, Prepared, StoreData,
@@ -43,6 +43,9 @@ pub(crate) use state::{Ask, later};
 /// Longest time for the first instance of a plugin to start, whatever it was granted for calls: others
 /// wait for it.
 const START_MAX: Duration = Duration::from_secs(5);
+
+/// Longest time to compose a plugin; others wait for their turn to start.
+const COMPOSE_MAX: Duration = Duration::from_secs(10);
 
 /// Most event types that one plugin may subscribe to.
 const SUBSCRIPTIONS_MAX: usize = 64;
@@ -72,6 +75,18 @@ pub(crate) struct Active<T: 'static> {
     /// The event types it wants, exact or `prefix.*`.
     subscriptions: Vec<String>,
     since: Instant,
+    /// Ends streams that are still under way when their time is over.
+    over: watch::Sender<bool>,
+}
+
+impl<T: StoreData> Active<T> {
+    /// Lets calls under way end until `deadline`, and no stream beyond that. Returns the number of calls that
+    /// had not ended.
+    pub(crate) async fn retire(&self, deadline: Instant) -> u32 {
+        let left = self.pool.retire(deadline).await;
+        self.over.send_replace(true);
+        left
+    }
 }
 
 impl<T: StoreData> Plugin<T> {
@@ -169,7 +184,12 @@ impl<T: StoreData> Plugin<T> {
     async fn prepare(&self, shelf: &Arc<Shelf<T>>) -> Result<Prepared<T>, CoreError> {
         if let Some(composition) = Composition::of(self, shelf)? {
             // Reads and writes components: not for the executor. A panic in there ends this start.
-            let made = tokio::task::spawn_blocking(move || composition.make()).await;
+            let made = tokio::task::spawn_blocking(move || composition.make());
+            let late = |_| CoreError::CompileDeadline {
+                plugin: self.name().clone(),
+                deadline: COMPOSE_MAX,
+            };
+            let made = tokio::time::timeout(COMPOSE_MAX, made).await.map_err(late)?;
             let artifact = made.map_err(|error| CoreError::Engine(error.into()))??;
             let imports = Peer::imports(shelf, &artifact.description)?;
             return shelf.runtime.prepare(&artifact, &imports).await;
@@ -194,7 +214,7 @@ impl<T: StoreData> Plugin<T> {
             check_subscriptions(&prepared, &subscriptions)?;
         }
         drop(first);
-        Ok(Active { pool, subscriptions, since: Instant::now() })
+        Ok(Active { pool, subscriptions, since: Instant::now(), over: watch::Sender::new(false) })
     }
 }
 

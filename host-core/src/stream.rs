@@ -70,7 +70,23 @@ pub(crate) struct StreamFeed {
     pub(crate) call: StreamCall,
     input: StreamInput,
     chunks: mpsc::Sender<Bytes>,
-    head: oneshot::Sender<String>,
+    head: Head,
+}
+
+/// Where it is told what will come out.
+pub(crate) struct Head {
+    media_type: oneshot::Sender<String>,
+    begun: Option<oneshot::Sender<()>>,
+}
+
+impl Head {
+    pub(crate) fn tell(self, media_type: String) {
+        // Whoever waits for it may have gone: then nobody reads either, and the guest is told.
+        let _ = self.media_type.send(media_type);
+        if let Some(begun) = self.begun {
+            let _ = begun.send(());
+        }
+    }
 }
 
 impl StreamFeed {
@@ -81,8 +97,21 @@ impl StreamFeed {
     ) -> (Self, oneshot::Receiver<String>, mpsc::Receiver<Bytes>) {
         // One more than this: each sender has a place of its own.
         let (chunks, out) = mpsc::channel(CHUNKS_WAITING - 1);
-        let (head, told) = oneshot::channel();
+        let (media_type, told) = oneshot::channel();
+        let head = Head { media_type, begun: None };
         (Self { call, input, chunks, head }, told, out)
+    }
+
+    /// Resolves once it is known what will come out.
+    pub(crate) fn begun(&mut self) -> oneshot::Receiver<()> {
+        let (begun, told) = oneshot::channel();
+        self.head.begun = Some(begun);
+        told
+    }
+
+    /// Its input, of which nothing was read. Nobody waits for the rest any more.
+    pub(crate) fn into_input(self) -> StreamInput {
+        self.input
     }
 
     pub(crate) fn run(self, flow: Flow, timeout: Duration) -> StreamRun {
@@ -100,8 +129,7 @@ pub(crate) struct StreamRun {
     pub(crate) outlet: Outlet,
     /// Resolves once nothing more comes out.
     pub(crate) ended: oneshot::Receiver<()>,
-    /// Told the media type of the output as soon as that is known.
-    pub(crate) head: oneshot::Sender<String>,
+    pub(crate) head: Head,
     pub(crate) flow: Flow,
     /// How long the plugin may move nothing while nobody keeps it waiting.
     pub(crate) timeout: Duration,

@@ -33,7 +33,7 @@ mod ledger;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -43,7 +43,7 @@ use dashmap::{DashMap, Entry};
 use plugin_contract::{Address, Caller};
 use tokio::time::Instant;
 
-use inbox::Mailbox;
+use inbox::{Gone, Mailbox};
 use ledger::{Ledger, Pending};
 
 pub use error::{AddressTaken, MessageError};
@@ -66,6 +66,9 @@ pub struct ChannelSettings {
     /// Requests that wait for answers, of all senders. Default 10,000. One more is refused with
     /// `ipc/message-queue-full`.
     pub pending_max: usize,
+    /// Messages and requests of one plugin in a second, over all its instances. Default 1,000. One more is
+    /// refused with `ipc/message-queue-full`.
+    pub per_second_max: u32,
     /// Messages, each sent because of the one before, without anyone waiting. Default 16. One more is
     /// refused with `ipc/message-failed`: plugins that write to each other for ever stop here.
     pub hops_max: u32,
@@ -79,6 +82,7 @@ impl Default for ChannelSettings {
             send_wait: Duration::from_secs(1),
             request_timeout: Duration::from_secs(30),
             pending_max: 10_000,
+            per_second_max: 1_000,
             hops_max: 16,
         }
     }
@@ -169,9 +173,10 @@ impl Exchange {
     pub fn open(&self, address: Address) -> Result<Inbox, AddressTaken> {
         let inner = &self.inner;
         let exchange = Arc::downgrade(inner);
-        let forget = move |address: &Address| {
+        let forget = move |address: &Address, gone: &Gone| {
             if let Some(inner) = exchange.upgrade() {
-                inner.mailboxes.remove(address);
+                // Someone else may have the address by now.
+                inner.mailboxes.remove_if(address, |_, mailbox| mailbox.is_of(gone));
             }
         };
         match inner.mailboxes.entry(address) {
@@ -188,9 +193,18 @@ impl Exchange {
         }
     }
 
-    /// Whoever sends as `address`. That it may, and to whom, is for the caller to know.
+    /// Closes `address`, as if its inbox were dropped: it is free at once. What waits in the inbox is answered
+    /// when that is dropped.
+    pub fn evict(&self, address: &Address) {
+        if let Some((_, mailbox)) = self.inner.mailboxes.remove(address) {
+            mailbox.evict();
+        }
+    }
+
+    /// Whoever sends as `address`. That it may, and to whom, is for the caller to know. Clones share what a
+    /// plugin may send in a second.
     pub fn sender(&self, address: Address) -> Sender {
-        Sender { exchange: self.clone(), address }
+        Sender { exchange: self.clone(), address, sent: Arc::default() }
     }
 
     /// Whether anyone can be written to as `address`.
@@ -225,6 +239,8 @@ impl Exchange {
 pub struct Sender {
     exchange: Exchange,
     address: Address,
+    /// Messages in the current second, and when that began.
+    sent: Arc<Mutex<(u32, Option<Instant>)>>,
 }
 
 impl Sender {
@@ -348,6 +364,24 @@ impl Sender {
         if self.exchange.inner.ledger.is_closed() {
             return Err(MessageError::Closed);
         }
+        self.check_rate()
+    }
+
+    /// Whether the plugin may send one more now. The host may in any case.
+    fn check_rate(&self) -> Result<(), MessageError> {
+        if self.address.plugin().is_none() {
+            return Ok(());
+        }
+        // Nothing panics while it holds the lock.
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, since) = &mut *sent;
+        if since.is_none_or(|since| since.elapsed() >= Duration::from_secs(1)) {
+            (*count, *since) = (0, Some(Instant::now()));
+        }
+        if *count >= self.exchange.inner.settings.per_second_max {
+            return Err(MessageError::QueueFull);
+        }
+        *count += 1;
         Ok(())
     }
 
@@ -366,7 +400,10 @@ impl Sender {
     fn mailbox(&self, target: &Address) -> Result<Mailbox, MessageError> {
         // The guard ends with this line: it is a lock.
         let mailbox = self.exchange.inner.mailboxes.get(target).map(|mailbox| mailbox.clone());
-        mailbox.ok_or_else(|| MessageError::UnknownTarget(target.to_string()))
+        mailbox.ok_or_else(|| match self.exchange.inner.ledger.is_closed() {
+            true => MessageError::Closed,
+            false => MessageError::UnknownTarget(target.to_string()),
+        })
     }
 }
 

@@ -44,6 +44,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::PluginHost;
@@ -95,13 +96,17 @@ struct App {
     host: PluginHost,
     settings: Arc<HttpSettings>,
     bodies: body::BodyBudget,
+    /// Places for those who watch events: they stay, and others want to be heard, too.
+    watchers: Arc<Semaphore>,
 }
 
 /// The routes, for embedding them in a server of your own.
 pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
     let bodies = settings.bodies_bytes_max.max(settings.body_bytes_max);
     let bodies = body::BodyBudget::new(bodies);
-    let app = App { host, settings: Arc::new(settings), bodies };
+    let watchers = settings.connections_max.min(Semaphore::MAX_PERMITS).div_ceil(4);
+    let watchers = Arc::new(Semaphore::new(watchers));
+    let app = App { host, settings: Arc::new(settings), bodies, watchers };
     Router::new()
         .route("/v1/plugins", get(plugins::list))
         .route("/v1/plugins/{plugin}", get(plugins::show))

@@ -1,6 +1,9 @@
 //! Messages to plugins: an inbox for each that takes them, and the calls that empty it.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use dashmap::{DashMap, Entry};
 use host_core::{CoreError, MessageCall, Operation, PluginState};
@@ -10,12 +13,14 @@ use tokio::{sync::Semaphore, task::AbortHandle};
 
 use crate::{
     HostError,
-    routes::{HostPlugin, Routes, routed},
+    routes::{Routes, routed},
 };
 
-/// Messages that one plugin works on at the same time; further ones wait in its inbox. How many instances
-/// it has for them is in its grant.
-const AT_ONCE_MAX: usize = 32;
+/// How often a message that nobody waits for is tried again while all instances are busy.
+const RETRIES: u32 = 6;
+
+/// Wait before the first of them; doubled with each.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
 
 /// The inboxes of plugins.
 pub(crate) struct Mail {
@@ -33,20 +38,26 @@ impl Mail {
         &self.exchange
     }
 
-    /// Has messages to `name` delivered for as long as one of its versions takes them.
-    pub(crate) fn update(&self, name: &PluginId, versions: &[HostPlugin], routes: &Arc<Routes>) {
-        let takes = versions.iter().any(|plugin| {
-            // What has failed comes back, and what waits for it is told so if it takes too long.
+    /// Has messages to `name` delivered for as long as the version that serves takes them. One that
+    /// recovers comes back, and what waits for it is told so if that takes too long.
+    pub(crate) fn update(&self, name: &PluginId, routes: &Arc<Routes>) {
+        let serving = routes.find(name).ok().filter(|plugin| {
             let gone = matches!(plugin.state(), PluginState::Unloaded | PluginState::Failed);
             plugin.offers(Operation::OnMessage) && !gone
         });
-        match self.carriers.entry(name.clone()) {
-            Entry::Occupied(carrier) if !takes => drop(carrier.remove()),
-            Entry::Vacant(free) if takes => match self.exchange.open(Address::Plugin(name.clone()))
-            {
+        let address = Address::Plugin(name.clone());
+        match (self.carriers.entry(name.clone()), serving) {
+            (Entry::Occupied(carrier), None) => {
+                // At once, so that it can be opened again; what ends the carrier may take a while.
+                self.exchange.evict(&address);
+                drop(carrier.remove());
+            }
+            (Entry::Vacant(free), Some(plugin)) => match self.exchange.open(address) {
                 Ok(inbox) => {
-                    let carrying = tokio::spawn(carry(inbox, name.clone(), Arc::downgrade(routes)));
-                    free.insert(Carrier(carrying.abort_handle()));
+                    // As many as there are instances: further ones wait in the inbox.
+                    let turns = plugin.terms().pool.instances_max as usize;
+                    let carry = carry(inbox, name.clone(), Arc::downgrade(routes), turns);
+                    free.insert(Carrier(tokio::spawn(carry).abort_handle()));
                 }
                 Err(error) => tracing::error!(plugin = %name, %error, "no messages for a plugin"),
             },
@@ -64,11 +75,12 @@ impl Drop for Carrier {
 }
 
 /// Takes messages out of the inbox as fast as the plugin works on them.
-async fn carry(mut inbox: Inbox, name: PluginId, routes: Weak<Routes>) {
-    let turns = Arc::new(Semaphore::new(AT_ONCE_MAX));
-    while let Some(delivery) = inbox.next().await {
-        // The semaphore is never closed.
+async fn carry(mut inbox: Inbox, name: PluginId, routes: Weak<Routes>, turns: usize) {
+    let turns = Arc::new(Semaphore::new(turns.max(1)));
+    loop {
+        // The turn first: a message waits in the inbox, where it can be seen to. The semaphore is never closed.
         let Ok(turn) = turns.clone().acquire_owned().await else { return };
+        let Some(delivery) = inbox.next().await else { return };
         let Some(routes) = routes.upgrade() else { return };
         let name = name.clone();
         // On a task of its own, so that whoever answers late keeps nobody else's message waiting.
@@ -86,8 +98,22 @@ async fn deliver(mut delivery: Delivery, name: &PluginId, routes: &Routes) {
         payload: std::mem::take(&mut delivery.message.payload),
         request_id: delivery.request_id(),
     };
-    let handled: Result<Option<Vec<u8>>, HostError> =
-        routed!(routes.find(name), found => found.on_message(&delivery.caller, &mut call).await);
+    let mut retries = if delivery.request_id().is_none() { RETRIES } else { 0 };
+    let mut wait = RETRY_WAIT;
+    let handled: Result<Option<Vec<u8>>, HostError> = loop {
+        let found = routed!(routes.find(name), found => {
+            found.on_message(&delivery.caller, &mut call).await
+        });
+        match found {
+            // Its sender was told that it is on its way.
+            Err(HostError::Core(CoreError::Overloaded { .. })) if retries > 0 => {
+                retries -= 1;
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+            handled => break handled,
+        }
+    };
     match handled {
         Ok(Some(answer)) => delivery.answer(Ok(answer)),
         Ok(None) => delivery.answer_later(),

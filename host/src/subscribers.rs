@@ -29,7 +29,7 @@ impl Subscribers {
         &self.bus
     }
 
-    /// Has events delivered to `name` as its versions ask for them. A plugin that has failed keeps what it
+    /// Has events delivered to `name` as its versions ask for them. A plugin that recovers keeps what it
     /// subscribed to: it comes back, and events wait for it.
     pub(crate) fn update(&self, name: &PluginId, versions: &[HostPlugin], routes: &Arc<Routes>) {
         if !versions.iter().any(|plugin| plugin.offers(Operation::OnEvent)) {

@@ -209,7 +209,7 @@ impl Embedder<HostState> for HostTerms {
 
     fn changed(&self, name: &PluginId, versions: &[Arc<Plugin<HostState>>]) {
         self.routes.update(name, versions);
-        self.mail.update(name, versions, &self.routes);
+        self.mail.update(name, &self.routes);
         self.subscribers.update(name, versions, &self.routes);
     }
 }

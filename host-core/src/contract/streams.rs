@@ -47,18 +47,19 @@ impl Transformer {
         run: StreamRun,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         let StreamRun { call, inlet, outlet, head, ended, .. } = run;
+        // Whatever the guest keeps of it, the input goes with the stream.
+        let source = inlet.source();
         let input = accessor.with(|store| StreamReader::new(store, inlet))?;
         let options = StreamOptions { content_type: call.content_type, options: call.options };
         let output = match self.0.call_transform(accessor, input, options).await? {
             Ok(output) => output,
             Err(message) => {
-                drop(head);
+                drop((head, source));
                 poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
                 return Ok(Err(Refusal::Plugin(message)));
             }
         };
-        // Whoever waits for it may have gone: then nobody reads either, and the guest is told.
-        let _ = head.send(output.content_type);
+        head.tell(output.content_type);
         let (verdict, finished) = oneshot::channel();
         accessor.with(|mut store| {
             output.data.pipe(&mut store, outlet)?;
@@ -67,6 +68,7 @@ impl Transformer {
         // An end that is dropped has ended.
         let _ = ended.await;
         let finished = finished.await.unwrap_or_else(|_| Err("it never said how it ended".into()));
+        drop(source);
         poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
         Ok(finished.map_err(Refusal::Plugin))
     }

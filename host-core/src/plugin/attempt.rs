@@ -7,7 +7,7 @@ use std::{
 };
 
 use plugin_contract::Explain;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 use wasmtime::component::Val;
 
 use super::{Active, Plugin};
@@ -123,40 +123,53 @@ impl<T: StoreData> Plugin<T> {
 
     /// Runs a stream through the plugin. Returns once the plugin has said what will come out; an instance is
     /// its own until the stream has ended. The plugin's `timeout` is for each step, in which something has to
-    /// move, and its CPU time for each MiB that moves.
+    /// move, and its CPU time for each MiB that moves; after a day it is over.
     ///
     /// # Errors
-    /// As for [`Plugin::process`], as long as nothing has come out. Later ones end the [`StreamBody`].
+    /// As for [`Plugin::process`], as long as nothing has come out; the input is still there if nothing was
+    /// read of it. Later ones end the [`StreamBody`]; `core/retired`, if the plugin was taken out of service
+    /// and the time for streams to end is over.
     pub async fn stream(
         self: &Arc<Self>,
-        call: StreamCall,
-        input: StreamInput,
+        call: &StreamCall,
+        input: &mut Option<StreamInput>,
     ) -> Result<StreamReply, CoreError> {
-        let (feed, head, out) = StreamFeed::new(call, input);
+        let Some(stream) = input.take() else {
+            return Err(CoreError::Engine(wasmtime::Error::msg("a stream is run once")));
+        };
+        let (feed, head, out) = StreamFeed::new(call.clone(), stream);
+        let (give_back, unused) = oneshot::channel();
         let plugin = self.clone();
-        let ending = tokio::spawn(async move { plugin.run_stream(feed).await });
+        let ending = tokio::spawn(async move { plugin.run_stream(feed, give_back).await });
         let body = StreamBody::new(out, ending);
-        match head.await {
-            Ok(content_type) => Ok(StreamReply { content_type, body }),
-            Err(_) => Err(body.failure().await),
+        if let Ok(content_type) = head.await {
+            return Ok(StreamReply { content_type, body });
         }
+        let failure = body.failure().await;
+        *input = unused.await.ok();
+        Err(failure)
     }
 
-    async fn run_stream(self: &Arc<Self>, feed: StreamFeed) -> Result<(), CoreError> {
+    async fn run_stream(
+        self: &Arc<Self>,
+        mut feed: StreamFeed,
+        give_back: oneshot::Sender<StreamInput>,
+    ) -> Result<(), CoreError> {
         let deadline = feed.call.caller.deadline;
         let mut attempt = Attempt::begin(self, &feed.call.caller);
         // What a stream broke on was somewhere in it: there is nothing to remember.
         let nothing = || plain_input(Operation::Transform, &[]);
-        let answer = match attempt.instance(nothing).await {
-            Ok((instance, _)) => {
-                let mut budget = CallBudget::new(Duration::MAX, self.terms.cpu_time);
-                if let Some(deadline) = deadline {
-                    budget = budget.until(deadline.into());
-                }
-                instance.transform(feed, self.terms.timeout, &budget).await
-            }
-            Err(error) => Err(error),
-        };
+        if let Err(error) = attempt.instance(nothing).await {
+            // Nothing was read of it: another revision can have it. Whoever has gone needs it no more.
+            let _ = give_back.send(feed.into_input());
+            return attempt.conclude(Err(error), None::<fn() -> Input<'static>>);
+        }
+        let mut budget = CallBudget::new(Duration::MAX, self.terms.cpu_time);
+        if let Some(deadline) = deadline {
+            budget = budget.until(deadline.into());
+        }
+        let begun = feed.begun();
+        let answer = attempt.stream(feed, begun, &budget).await;
         attempt.conclude(answer, None::<fn() -> Input<'static>>)
     }
 
@@ -264,8 +277,12 @@ pub(super) struct Attempt<'a, T: StoreData> {
     plugin: &'a Arc<Plugin<T>>,
     began: Instant,
     budget: CallBudget,
+    /// Whether the caller has less time than the plugin may take.
+    hurried: bool,
     pass: Option<Pass<'a>>,
     lease: Option<Lease<T>>,
+    /// Whose instance it is.
+    active: Option<Arc<Active<T>>>,
     /// When the instance was there; all before was waiting.
     leased: Instant,
     finished: bool,
@@ -274,11 +291,23 @@ pub(super) struct Attempt<'a, T: StoreData> {
 impl<'a, T: StoreData> Attempt<'a, T> {
     pub(super) fn begin(plugin: &'a Arc<Plugin<T>>, caller: &Caller) -> Self {
         let mut budget = plugin.terms.budget();
+        let mut hurried = false;
         if let Some(deadline) = caller.deadline {
+            hurried = budget.deadline() > deadline.into();
             budget = budget.until(deadline.into());
         }
         let began = budget.began();
-        Self { plugin, began, budget, pass: None, lease: None, leased: began, finished: false }
+        Self {
+            plugin,
+            began,
+            budget,
+            hurried,
+            pass: None,
+            lease: None,
+            active: None,
+            leased: began,
+            finished: false,
+        }
     }
 
     /// Leave to call, and an instance to call.
@@ -309,6 +338,7 @@ impl<'a, T: StoreData> Attempt<'a, T> {
                 leased => break leased?,
             }
         };
+        self.active = Some(active);
         if lease.has_waited() {
             self.leased = Instant::now();
         }
@@ -330,10 +360,11 @@ impl<'a, T: StoreData> Attempt<'a, T> {
         })
     }
 
-    /// Whether the plugin is to blame. A deadline says nothing of it if most of the time went by in the
-    /// queue, or in starting.
+    /// Whether the plugin is to blame. A deadline says nothing of it if it was the caller's, or if most of the
+    /// time went by in the queue, or in starting.
     fn broke<R>(&self, answer: &Result<R, CoreError>) -> bool {
         match answer {
+            Err(CoreError::Deadline { .. }) if self.hurried => false,
             Err(CoreError::Deadline { .. }) => {
                 let left = self.budget.deadline().saturating_duration_since(self.leased);
                 self.lease.is_some() && left >= self.plugin.terms.timeout / 2
@@ -341,6 +372,43 @@ impl<'a, T: StoreData> Attempt<'a, T> {
             Err(error) => error.is_breakage(),
             Ok(_) => false,
         }
+    }
+
+    /// Runs a stream. Those who ask whether the plugin works again are told as soon as it has `begun`, and do
+    /// not wait for its end. It ends with the plugin's service, too.
+    async fn stream(
+        &mut self,
+        feed: StreamFeed,
+        begun: oneshot::Receiver<()>,
+        budget: &CallBudget,
+    ) -> Result<(), CoreError> {
+        let (plugin, timeout) = (self.plugin, self.plugin.terms.timeout);
+        let retired = || CoreError::Retired { plugin: plugin.name().clone() };
+        let (Some(lease), Some(active)) = (&mut self.lease, &self.active) else {
+            return Err(retired());
+        };
+        let mut over = active.over.subscribe();
+        let work = lease.transform(feed, timeout, budget);
+        let mut work = std::pin::pin!(work);
+        let mut begun = std::pin::pin!(begun);
+        let mut has_begun = false;
+        let answer = loop {
+            tokio::select! {
+                answer = &mut work => break answer,
+                _ = over.wait_for(|over| *over) => break Err(retired()),
+                Ok(()) = &mut begun, if !has_begun => {
+                    has_begun = true;
+                    if let Some(pass) = self.pass.take() {
+                        pass.record(Outcome::Success, Instant::now().into_std());
+                    }
+                }
+            }
+        };
+        if has_begun {
+            // How it ends counts like a call of its own, if calls are let through.
+            self.pass = plugin.breaker.admit(Instant::now().into_std()).ok();
+        }
+        answer
     }
 
     /// The call has ended.

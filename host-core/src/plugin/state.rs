@@ -323,7 +323,7 @@ impl<T: StoreData> Plugin<T> {
         drop(state);
         if let (Some(active), Ok(handle)) = (old, Handle::try_current()) {
             let deadline = later(now, health.drain_max);
-            handle.spawn(async move { active.pool.retire(deadline).await });
+            handle.spawn(async move { active.retire(deadline).await });
         }
     }
 
@@ -354,7 +354,7 @@ impl<T: StoreData> Plugin<T> {
         // Before the calls under way end: others go to whoever serves now.
         self.tell();
         match old {
-            Some(active) => active.pool.retire(deadline).await,
+            Some(active) => active.retire(deadline).await,
             None => 0,
         }
     }

@@ -30,6 +30,12 @@ impl Outlet {
     }
 }
 
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.flow.lacks_reader(false);
+    }
+}
+
 impl<D: 'static> StreamConsumer<D> for Outlet {
     type Item = u8;
 
@@ -41,7 +47,10 @@ impl<D: 'static> StreamConsumer<D> for Outlet {
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
         match self.chunks.poll_ready(cx) {
-            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending if finish => {
+                self.flow.lacks_reader(false);
+                return Poll::Ready(Ok(StreamResult::Cancelled));
+            }
             Poll::Pending => {
                 self.flow.lacks_reader(true);
                 return Poll::Pending;

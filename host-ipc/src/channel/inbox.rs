@@ -16,6 +16,12 @@ use super::{Answer, Message, MessageError, ledger::Request};
 /// What one permit of an inbox stands for, in bytes. A message takes at least one.
 const GRAIN: usize = 4 << 10;
 
+/// Whether a receiver has gone. One for each inbox, so that two of one address are told apart.
+pub(super) type Gone = Arc<AtomicBool>;
+
+/// What is told that an inbox is dropped.
+type Forget = Box<dyn Fn(&Address, &Gone) + Send + Sync>;
+
 /// The way into an inbox. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Mailbox {
@@ -25,7 +31,7 @@ pub(super) struct Mailbox {
     letters: mpsc::UnboundedSender<Delivery>,
     address: Address,
     /// Whether the receiver has gone, and not the whole exchange.
-    gone: Arc<AtomicBool>,
+    gone: Gone,
 }
 
 impl Mailbox {
@@ -33,12 +39,12 @@ impl Mailbox {
     pub(super) fn new(
         address: Address,
         bytes_max: usize,
-        forget: impl Fn(&Address) + Send + Sync + 'static,
+        forget: impl Fn(&Address, &Gone) + Send + Sync + 'static,
     ) -> (Self, Inbox) {
         let grains = u32::try_from((bytes_max / GRAIN).max(1)).unwrap_or(u32::MAX);
         let room = Arc::new(Semaphore::new((grains as usize).min(Semaphore::MAX_PERMITS)));
         let (letters, arriving) = mpsc::unbounded_channel();
-        let gone = Arc::<AtomicBool>::default();
+        let gone = Gone::default();
         let inbox = Inbox {
             address: address.clone(),
             room: room.clone(),
@@ -78,6 +84,17 @@ impl Mailbox {
         self.room.close();
     }
 
+    /// Whether it leads into the inbox of this receiver.
+    pub(super) fn is_of(&self, gone: &Gone) -> bool {
+        Arc::ptr_eq(&self.gone, gone)
+    }
+
+    /// Takes nothing more, as if the receiver had gone.
+    pub(super) fn evict(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.room.close();
+    }
+
     fn why_closed(&self) -> MessageError {
         match self.gone.load(Ordering::Acquire) {
             true => MessageError::UnknownTarget(self.address.to_string()),
@@ -90,9 +107,9 @@ impl Mailbox {
 pub struct Inbox {
     address: Address,
     room: Arc<Semaphore>,
-    gone: Arc<AtomicBool>,
+    gone: Gone,
     letters: mpsc::UnboundedReceiver<Delivery>,
-    forget: Box<dyn Fn(&Address) + Send + Sync>,
+    forget: Forget,
 }
 
 impl Inbox {
@@ -111,7 +128,7 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         self.gone.store(true, Ordering::Release);
-        (self.forget)(&self.address);
+        (self.forget)(&self.address, &self.gone);
         self.room.close();
         self.letters.close();
         while let Ok(delivery) = self.letters.try_recv() {

@@ -2,6 +2,7 @@
 
 use axum::{
     Json,
+    body::Body,
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
 };
@@ -9,7 +10,7 @@ use host_ipc::{DeadLetter, EventBus};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, Problem, admin,
+    App, Problem, admin, body,
     events::{EventDocument, Range},
 };
 
@@ -67,6 +68,9 @@ pub(super) struct Which {
     ids: Vec<u64>,
 }
 
+/// Longest list of letters, in bytes.
+const WHICH_BYTES_MAX: usize = 64 << 10;
+
 #[derive(Serialize)]
 pub(super) struct ReplayedDocument {
     /// How many are tried once more. The others are not there any more, or their subscriber is not.
@@ -76,9 +80,10 @@ pub(super) struct ReplayedDocument {
 pub(super) async fn replay(
     State(app): State<App>,
     headers: HeaderMap,
-    body: axum::body::Bytes,
+    body: Body,
 ) -> Result<Json<ReplayedDocument>, Problem> {
     admin::authorize(&app, &headers)?;
+    let (body, _share) = body::collect_within(&app, body, WHICH_BYTES_MAX).await?;
     let bus: &EventBus = app.host.bus();
     let replayed = match body.is_empty() {
         true => bus.replay_all(),

@@ -35,6 +35,9 @@ fn waits() -> bool {
     true
 }
 
+/// Longest time that anyone may wait here.
+const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
 const REQUEST: HeaderName = HeaderName::from_static("x-message-request");
 
 /// Hands the body to a plugin as a message, and answers with its answer.
@@ -73,7 +76,7 @@ pub(super) async fn send(
         sender.send(&caller, message).await.map_err(HostError::from)?;
         return Ok(StatusCode::ACCEPTED.into_response());
     }
-    let timeout = about.timeout_ms.map(Duration::from_millis);
+    let timeout = about.timeout_ms.map(Duration::from_millis).map(|it| it.min(TIMEOUT_MAX));
     let answer = sender.request(&caller, message, timeout).await.map_err(HostError::from)?;
     if !answer.success {
         let message = escape(&String::from_utf8_lossy(&answer.payload), 4 << 10);

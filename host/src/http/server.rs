@@ -111,7 +111,8 @@ impl Server {
         drop(self.listener);
         tracing::info!("stopping: no further calls are taken");
         let timeout = self.settings.drain_timeout;
-        let drained = tokio::time::timeout(timeout, async {
+        // The host ends what is still under way when the time is over, and then needs a moment for itself.
+        let drained = tokio::time::timeout(timeout + SHUTDOWN_EXTRA, async {
             tokio::join!(graceful.shutdown(), self.host.shutdown(timeout))
         });
         match drained.await {
@@ -120,6 +121,9 @@ impl Server {
         }
     }
 }
+
+/// Time for the host to put things in order, beyond that for calls to end.
+const SHUTDOWN_EXTRA: std::time::Duration = std::time::Duration::from_secs(10);
 
 async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     match listener.accept().await {

@@ -14,6 +14,7 @@ use futures::stream;
 use host_ipc::Event;
 use plugin_contract::{is_subscription, subscription_covers};
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{App, Problem, events::EventDocument};
 use crate::PluginHost;
@@ -47,9 +48,20 @@ pub(super) async fn watch(
     if wanted.r#type.as_deref().is_some_and(|wanted| !is_subscription(wanted)) {
         return Err(invalid().detailed(&"`type` is an event type, or `prefix.*`"));
     }
+    let Ok(place) = app.watchers.clone().try_acquire_owned() else {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "http/busy"));
+    };
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
-    let after = last.or(wanted.after).unwrap_or_else(|| app.host.events().read(u64::MAX, 0).next);
-    let watcher = Watcher { host: app.host, after, wanted: wanted.r#type, told: VecDeque::new() };
+    let latest = app.host.events().read(u64::MAX, 0).next;
+    // Numbers start anew with the host: who has seen later ones has seen none of these.
+    let seen = last.or(wanted.after).map(|seen| if seen > latest { 0 } else { seen });
+    let watcher = Watcher {
+        host: app.host,
+        after: seen.unwrap_or(latest),
+        wanted: wanted.r#type,
+        told: VecDeque::new(),
+        _place: place,
+    };
     let told = stream::unfold(watcher, async |mut watcher| {
         let told = watcher.next().await?;
         Some((Ok::<_, Infallible>(told), watcher))
@@ -64,6 +76,7 @@ struct Watcher {
     after: u64,
     wanted: Option<String>,
     told: VecDeque<Told>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Watcher {

@@ -134,10 +134,11 @@ impl PluginHost {
         call: StreamCall,
         input: StreamInput,
     ) -> Result<StreamReply, HostError> {
-        // What was read of an input cannot be given to another revision.
-        let found = self.inner.find(plugin)?;
-        check_accepts(&found, plugin, &call.content_type)?;
-        Ok(found.stream(call, input).await?)
+        let mut input = Some(input);
+        routed!(self.inner.find(plugin), found => {
+            check_accepts(&found, plugin, &call.content_type)?;
+            found.stream(&call, &mut input).await
+        })
     }
 
     /// Hands an event to every plugin that wants its type, and waits for `wait` to learn what became of it.

@@ -2,7 +2,16 @@
 
 use std::time::Duration;
 
-use host::{BusSettings, Caller, Delivery, EventCall, PluginHost, Settled};
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+use host::{
+    BusSettings, Caller, Delivery, EventCall, PluginHost, Settled,
+    http::{HttpSettings, router},
+};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
 
 use crate::{name, plugins};
 
@@ -133,6 +142,47 @@ async fn one_source_keeps_its_order() {
     let seen: Vec<String> = emitted(&host).into_iter().map(|(_, payload)| payload).collect();
     let expected: Vec<String> = (0..200).map(|n| n.to_string()).collect();
     assert_eq!(seen, expected);
+}
+
+async fn status(router: &axum::Router, request: Request<Body>) -> StatusCode {
+    router.clone().oneshot(request).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn who_watches_leaves_room_for_others_and_comes_back_after_a_restart() {
+    let host = host().await;
+    let mut settings = HttpSettings::default();
+    settings.connections_max = 8;
+    let router = router(host.clone(), settings);
+    let watch = |id: &str| {
+        let request = Request::get("/v1/events/stream").header("last-event-id", id);
+        request.body(Body::empty()).unwrap()
+    };
+    // Someone who has seen the five thousandth event of a host that was here before.
+    let mut back = router.clone().oneshot(watch("5000")).await.unwrap().into_body();
+    publish(&host, "probe.note", "new").await;
+    let told = back.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(String::from_utf8_lossy(&told).contains("seen.probe.note"), "{told:?}");
+    let other = router.clone().oneshot(watch("0")).await.unwrap();
+    assert_eq!(status(&router, watch("0")).await, StatusCode::SERVICE_UNAVAILABLE);
+    drop(other);
+    assert_eq!(status(&router, watch("0")).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_operators_routes_ask_for_the_token_before_anything_is_read() {
+    let mut settings = HttpSettings::default();
+    settings.body_timeout = Duration::from_millis(200);
+    settings.admin_token = Some("token".to_owned());
+    let router = router(host().await, settings);
+    let endless =
+        || Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let replay = |token: &str| {
+        let request = Request::post("/v1/events/dead/replay").header("authorization", token);
+        request.body(endless()).unwrap()
+    };
+    assert_eq!(status(&router, replay("Bearer wrong")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&router, replay("Bearer token")).await, StatusCode::REQUEST_TIMEOUT);
 }
 
 #[tokio::test]

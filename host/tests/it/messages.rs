@@ -135,6 +135,67 @@ async fn an_unloaded_plugin_takes_no_messages_until_it_is_back() {
     assert_eq!(ask(&host, "messenger", "echo", "back").await, "back");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_comes_back_takes_messages_each_time() {
+    let host = host(TRUSTING).await;
+    let messenger = "messenger".parse().unwrap();
+    for round in 0..60 {
+        host.unload(&messenger, Duration::from_secs(5)).await.unwrap();
+        host.start(&messenger).await.unwrap();
+        assert_eq!(ask(&host, "messenger", "echo", "back").await, "back", "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn messages_that_were_taken_are_handled_though_they_have_to_wait() {
+    let host = host(TRUSTING).await;
+    let sender = host.channel().sender("@tests".parse().unwrap());
+    // Four instances, and work for four seconds: longer than the deadline of those that come last would be.
+    for _ in 0..80 {
+        let nap = Message::new("messenger".parse().unwrap(), "nap", []);
+        sender.send(&Caller::default(), nap).await.unwrap();
+    }
+    let metrics = || host.metrics().into_iter().find(|it| it.name.as_str() == "messenger").unwrap();
+    let began = std::time::Instant::now();
+    while metrics().calls.calls < 80 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", metrics().calls);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(metrics().calls.errors, []);
+}
+
+#[tokio::test]
+async fn who_does_not_wait_long_says_nothing_of_the_plugin() {
+    let host = host(TRUSTING).await;
+    let sender = host.channel().sender("@tests".parse().unwrap());
+    // More than half of the plugin's own time, so that it had its chance; but the caller's all the same.
+    for n in 0..4 {
+        let sleep = Message::new("messenger".parse().unwrap(), "sleep", [n]);
+        let wait = Some(Duration::from_millis(2_700));
+        let given_up = sender.request(&Caller::default(), sleep, wait).await;
+        assert_eq!(given_up, Err(MessageError::Timeout(2_700)));
+    }
+    // The same message is tried, and takes as long as it does: nothing was held against it.
+    let sleep = Message::new("messenger".parse().unwrap(), "sleep", []);
+    let wait = Some(Duration::from_millis(300));
+    let given_up = sender.request(&Caller::default(), sleep, wait).await;
+    assert_eq!(given_up, Err(MessageError::Timeout(300)));
+    assert_eq!(ask(&host, "messenger", "echo", "still here").await, "still here");
+}
+
+#[tokio::test]
+async fn a_message_that_breaks_the_plugin_again_and_again_is_known() {
+    let host = host(TRUSTING).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&host, "messenger", "spin", "bad").await, "ipc/message-failed");
+    }
+    let info = || host.metrics().into_iter().find(|it| it.name.as_str() == "messenger").unwrap();
+    let spun = info().calls.cpu_time;
+    assert_eq!(ask(&host, "messenger", "spin", "bad").await, "ipc/message-failed");
+    assert!(info().calls.cpu_time < spun + Duration::from_millis(500), "it was tried once more");
+    assert_eq!(ask(&host, "messenger", "echo", "good").await, "good");
+}
+
 #[tokio::test]
 async fn many_messages_at_once_are_each_answered_once() {
     let host = host(TRUSTING).await;

@@ -278,6 +278,106 @@ async fn streams_are_bounded_in_number_and_counted() {
     assert_eq!(errors, [("core/overloaded", 1), ("core/cancelled", 2)]);
 }
 
+/// Says when it is let go.
+struct Guarded(Arc<AtomicUsize>);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn an_input_goes_with_its_stream_whatever_the_plugin_keeps_of_it() {
+    let host = host("odd-stream").await;
+    let alive = Arc::<AtomicUsize>::default();
+    let secret = || -> StreamInput {
+        alive.fetch_add(1, Ordering::Relaxed);
+        let guard = Guarded(alive.clone());
+        let first = stream::iter([Ok(Bytes::from_static(b"secret of another"))]);
+        Box::pin(first.chain(stream::pending()).inspect(move |_| _ = &guard))
+    };
+    for _ in 0..3 {
+        ends(run(&host, "keep", secret()).await, "", None);
+        assert_eq!(alive.load(Ordering::Relaxed), 0, "the client is still waited for");
+        ends(run(&host, "kept", input([b"mine"])).await, "", None);
+    }
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn a_plugin_that_stands_still_cannot_blame_it_on_others() {
+    let host = host("odd-stream").await;
+    let silent: StreamInput = Box::pin(stream::pending());
+    let mut call = call("blame");
+    call.patience = Duration::from_secs(20);
+    let reply = host.stream(&name("odd-stream"), call, silent).await.unwrap();
+    assert_eq!(drain(reply).await.1, Some("core/deadline"));
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_long_keeps_nobody_from_trying_again() {
+    let host = host("odd-stream").await;
+    let mut trapped = 0;
+    while run(&host, "trap", input([b"x"])).await.1 != Some("core/circuit-open") {
+        trapped += 1;
+        assert!(trapped < 100);
+    }
+    // The first that is let through is one that takes its time.
+    let slow = loop {
+        let drip: StreamInput = Box::pin(stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Some((Ok(Bytes::from_static(b"x")), ()))
+        }));
+        match host.stream(&name("odd-stream"), call("copy"), drip).await {
+            Ok(reply) => break reply,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
+    let began = std::time::Instant::now();
+    while run(&host, "copy", input([b"y"])).await != (b"y".to_vec(), None) {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody else is let through");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(slow);
+    is_well(&host).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_service_of_its_plugin() {
+    let host = host("odd-stream").await;
+    let mut reply = host.stream(&name("odd-stream"), call("flood"), input([])).await.unwrap();
+    assert!(reply.body.next().await.unwrap().is_ok());
+    let reading = tokio::spawn(async move { drain(reply).await.1 });
+    let began = std::time::Instant::now();
+    host.shutdown(Duration::from_millis(500)).await;
+    assert_eq!(reading.await.unwrap(), Some("core/retired"));
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_stream_is_lost_while_its_plugin_is_reloaded() {
+    let host = host("odd-stream").await;
+    let stop = Arc::<AtomicUsize>::default();
+    let streaming = tokio::spawn({
+        let (host, stop) = (host.clone(), stop.clone());
+        async move {
+            let mut streams = 0;
+            while stop.load(Ordering::Relaxed) == 0 {
+                ends(run(&host, "copy", input([b"abc"])).await, "abc", None);
+                streams += 1;
+            }
+            streams
+        }
+    });
+    for _ in 0..30 {
+        host.reload(&name("odd-stream"), Duration::from_secs(5)).await.unwrap();
+    }
+    stop.store(1, Ordering::Relaxed);
+    assert!(streaming.await.unwrap() > 0);
+}
+
 #[tokio::test]
 async fn a_client_that_sends_and_never_reads_holds_neither_instance_nor_connection() {
     let host = host("odd-stream").await;

@@ -6,7 +6,7 @@
 //! - `settle`: answers the request of the last `later`, with its payload
 //! - `ask TARGET [TYPE]`: asks another, and passes its answer on
 //! - `tell TARGET [TYPE]`: sends on, and does not wait
-//! - `fail`, `trap`, `sleep`, `spin`: as they say
+//! - `fail`, `trap`, `sleep`, `nap`, `spin`: as they say
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -62,6 +62,10 @@ impl MessageHandler for Messenger {
             "sleep" => {
                 std::thread::sleep(Duration::from_secs(60));
                 Ok(None)
+            }
+            "nap" => {
+                std::thread::sleep(Duration::from_millis(300));
+                Ok(Some(Vec::new()))
             }
             "spin" => loop {
                 black_box(command);

@@ -11,10 +11,16 @@
 //! - `doubt`: what goes in, and last an error
 //! - `forget`: what goes in, without a word on whether it is whole
 //! - `linger`: what goes in, and then it never ends
+//! - `keep`: nothing, and the end that it reads from is kept when all is over
+//! - `kept`: what is to be read from the end that was kept
+//! - `blame`: nothing: it gives up a read, and then waits for ever
 //!
 //! Written against the generated bindings, since the traits of the SDK have no place for most of it.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::hint::black_box;
+use std::task::Poll;
 use std::time::Duration;
 
 use guest_sdk::bindings::exports::toolsku::plugin_system::{base_plugin, stream_transformer};
@@ -59,10 +65,22 @@ impl stream_transformer::Guest for OddStream {
             });
             return Ok(stream_transformer::StreamOutput { content_type, data: input, finished });
         }
+        let input = match how.as_str() {
+            "keep" => {
+                KEPT.set(Some(input));
+                wit_stream::new().1
+            }
+            "kept" => KEPT.take().ok_or("nothing was kept")?,
+            _ => input,
+        };
         let (writer, data) = wit_stream::new();
         wit_bindgen::spawn_local(work(how, input, writer, done));
         Ok(stream_transformer::StreamOutput { content_type, data, finished })
     }
+}
+
+std::thread_local! {
+    static KEPT: RefCell<Option<StreamReader<u8>>> = const { RefCell::new(None) };
 }
 
 async fn work(
@@ -75,6 +93,19 @@ async fn work(
     let mut buffer = Vec::with_capacity(64 << 10);
     match how.as_str() {
         "stall" => wait_for_ever().await,
+        "keep" => {}
+        "blame" => {
+            let mut read = Box::pin(input.read(buffer));
+            poll_fn(|cx| {
+                let _ = read.as_mut().poll(cx);
+                Poll::Ready(())
+            })
+            .await;
+            wit_bindgen::yield_async().await;
+            drop(read);
+            drop(input);
+            wait_for_ever().await;
+        }
         "flood" => while writer.write_all(vec![b'x'; 64 << 10]).await.is_empty() {},
         _ => loop {
             let (status, mut chunk) = input.read(buffer).await;
