@@ -16,9 +16,11 @@ use tower::ServiceExt;
 use crate::{name, plugins};
 
 async fn host() -> PluginHost {
-    let mut bus = BusSettings::default();
-    bus.backoff_min = Duration::from_millis(10);
-    bus.attempts_max = 3;
+    let bus = BusSettings {
+        backoff_min: Duration::from_millis(10),
+        attempts_max: 3,
+        ..BusSettings::default()
+    };
     let host = PluginHost::builder().bus(bus).build().await.unwrap();
     for plugin in ["event-probe", "services-probe"] {
         host.load(&plugins().join(plugin)).await.unwrap();
