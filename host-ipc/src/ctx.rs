@@ -91,7 +91,7 @@ impl IpcCtx {
     /// Starts a call: what the guest says and asks for from here on is in the name of `caller`, and its
     /// share of log lines is whole again.
     pub fn begin_call(&mut self, caller: Caller) {
-        self.log.begin_call(&caller.request_id);
+        self.log.begin_call(&caller);
         self.caller = caller;
     }
 

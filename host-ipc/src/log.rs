@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use plugin_contract::{PluginId, escape};
+use plugin_contract::{Caller, PluginId, escape};
 
 use crate::limit::LimitWatch;
 
@@ -27,7 +27,7 @@ impl Default for LogLimits {
 /// The log of one instance, shared by its loggers and standard streams. Cheap to clone.
 ///
 /// Lines become `tracing` events with the target `plugin` and the fields `plugin`, `version`,
-/// `request_id` and `logger`.
+/// `request_id` and `logger`; and where there is one, `caller`, the plugin that asks, and `trace`.
 #[derive(Debug, Clone)]
 pub struct PluginLog(Arc<Inner>);
 
@@ -46,6 +46,10 @@ struct Inner {
 #[derive(Debug)]
 struct Call {
     request_id: Arc<str>,
+    /// The plugin that asks.
+    caller: Option<PluginId>,
+    /// As it came from outside: letters, digits and dashes.
+    trace: Option<Arc<str>>,
     lines_left: u32,
     dropped: u64,
 }
@@ -53,8 +57,13 @@ struct Call {
 impl PluginLog {
     /// A log for one instance.
     pub fn new(plugin: PluginId, version: &str, limits: LogLimits) -> Self {
-        let call =
-            Call { request_id: "-".into(), lines_left: limits.lines_per_call_max, dropped: 0 };
+        let call = Call {
+            request_id: "-".into(),
+            caller: None,
+            trace: None,
+            lines_left: limits.lines_per_call_max,
+            dropped: 0,
+        };
         Self(Arc::new(Inner {
             plugin,
             version: version.to_owned(),
@@ -75,15 +84,23 @@ impl PluginLog {
         }
     }
 
-    /// Lines from here on are about `request_id`. Says how many lines of the last call were dropped.
-    pub fn begin_call(&self, request_id: &Arc<str>) {
+    /// Lines from here on are said while working for `caller`. Says how many lines of the last call were
+    /// dropped.
+    pub fn begin_call(&self, caller: &Caller) {
+        let request_id = &caller.request_id;
         // It may be a stranger's, and tracing escapes messages only.
         let shown = escape(request_id, REQUEST_ID_BYTES_MAX);
         let request_id = if shown == **request_id { request_id.clone() } else { shown.into() };
         let mut call = self.call();
         let last = std::mem::replace(
             &mut *call,
-            Call { request_id, lines_left: self.0.limits.lines_per_call_max, dropped: 0 },
+            Call {
+                request_id,
+                caller: caller.plugin().cloned(),
+                trace: caller.trace.clone(),
+                lines_left: self.0.limits.lines_per_call_max,
+                dropped: 0,
+            },
         );
         drop(call);
         if last.dropped > 0 {
@@ -102,7 +119,7 @@ impl PluginLog {
     }
 
     pub(crate) fn line(&self, level: LogLevel, logger: &str, message: &str) {
-        let request_id = {
+        let (request_id, caller, trace) = {
             let mut call = self.call();
             if call.lines_left == 0 {
                 call.dropped += 1;
@@ -118,8 +135,9 @@ impl PluginLog {
                 return;
             }
             call.lines_left -= 1;
-            call.request_id.clone()
+            (call.request_id.clone(), call.caller.clone(), call.trace.clone())
         };
+        let (caller, trace) = (caller.as_ref().map(PluginId::as_str), trace.as_deref());
         let max = self.0.limits.line_bytes_max;
         if message.len() > max {
             let bytes = message.len();
@@ -130,7 +148,7 @@ impl PluginLog {
         macro_rules! emit {
             ($macro:ident) => {
                 tracing::$macro!(target: "plugin", plugin = %self.0.plugin, version = %self.0.version,
-                    %request_id, logger, "{message}")
+                    %request_id, caller, trace, logger, "{message}")
             };
         }
         match level {
@@ -166,7 +184,7 @@ impl Drop for Inner {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogLimits, PluginLog};
+    use super::{Caller, LogLimits, PluginLog};
     use crate::bindings::toolsku::host_api::host_services::LogLevel;
     use std::{
         io::Write,
@@ -206,7 +224,7 @@ mod tests {
     fn a_line_carries_plugin_version_and_request() {
         let lines = logged(|| {
             let log = log(LogLimits::default());
-            log.begin_call(&"req-7".into());
+            log.begin_call(&Caller::new("req-7".into()));
             log.line(LogLevel::Warn, "main", "hello");
         });
         assert_eq!(lines.len(), 1);
@@ -223,11 +241,26 @@ mod tests {
     }
 
     #[test]
+    fn a_line_says_which_plugin_asked_and_for_which_trace() {
+        let lines = logged(|| {
+            let log = log(LogLimits::default());
+            let mut caller = Caller::new("r".into());
+            caller.trace = Some("00-aa-bb-01".into());
+            let asked = caller.relay(&"outer".parse().unwrap(), &"noisy".parse().unwrap());
+            log.begin_call(&asked.unwrap());
+            log.line(LogLevel::Info, "main", "hello");
+        });
+        for part in ["caller=\"outer\"", "trace=\"00-aa-bb-01\""] {
+            assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+        }
+    }
+
+    #[test]
     fn a_guest_cannot_forge_a_line_or_colour_the_terminal() {
         let forged = "x\n2026 INFO root: all fine\r\x1b[31m\u{202e}\u{2028}";
         let lines = logged(|| {
             let log = log(LogLimits::default());
-            log.begin_call(&forged.into());
+            log.begin_call(&Caller::new(forged.into()));
             log.line(LogLevel::Info, "l", forged);
         });
         assert_eq!(lines.len(), 1, "{lines:?}");
@@ -242,10 +275,10 @@ mod tests {
     fn lines_past_the_share_are_dropped_and_counted_once() {
         let lines = logged(|| {
             let log = log(LogLimits { lines_per_call_max: 2, ..LogLimits::default() });
-            log.begin_call(&"a".into());
+            log.begin_call(&Caller::new("a".into()));
             (0..1000).for_each(|i| log.line(LogLevel::Info, "l", &format!("line {i}")));
             assert_eq!(log.dropped(), 998);
-            log.begin_call(&"b".into());
+            log.begin_call(&Caller::new("b".into()));
             log.line(LogLevel::Info, "l", "again");
         });
         assert_eq!(lines.len(), 4, "{lines:?}");

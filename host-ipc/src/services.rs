@@ -27,6 +27,9 @@ pub struct ConfigHandle;
 /// A guest's HTTP client.
 pub struct HttpClient;
 
+/// The header field that carries a trace.
+const TRACE: &str = "traceparent";
+
 /// Longest logger name, in bytes.
 const LOGGER_NAME_BYTES_MAX: usize = 64;
 
@@ -223,8 +226,15 @@ impl HostHttpClient for IpcView<'_> {
 }
 
 impl IpcView<'_> {
-    async fn fetch(&mut self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn fetch(&mut self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let Some(http) = self.ctx.http.clone() else { return Err(HttpError::NotAvailable) };
+        // What a request leads to belongs to its trace.
+        let is_trace = |name: &str| name.eq_ignore_ascii_case(TRACE);
+        if let Some(trace) = &self.ctx.caller.trace
+            && !request.headers.iter().any(|(name, _)| is_trace(name))
+        {
+            request.headers.push((TRACE.to_owned(), trace.to_string()));
+        }
         let reply = http.fetch(request).await?;
         Ok(HttpResponse { status: reply.status, headers: reply.headers, body: reply.body })
     }
