@@ -91,6 +91,11 @@ async fn carry(mut inbox: Inbox, name: PluginId, routes: Weak<Routes>, turns: us
     }
 }
 
+/// Whether the sender waits no longer, or is about to see that it need not.
+fn is_over(delivery: &Delivery) -> bool {
+    delivery.caller.deadline.is_some_and(|deadline| deadline <= std::time::Instant::now())
+}
+
 async fn deliver(mut delivery: Delivery, name: &PluginId, routes: &Routes) {
     let mut call = MessageCall {
         sender: delivery.sender.to_string(),
@@ -118,6 +123,10 @@ async fn deliver(mut delivery: Delivery, name: &PluginId, routes: &Routes) {
         Ok(Some(answer)) => delivery.answer(Ok(answer)),
         Ok(None) => delivery.answer_later(),
         Err(HostError::Core(CoreError::Refused { message, .. })) => delivery.answer(Err(message)),
+        // The sender's own time is over, at this very moment: it says so itself.
+        Err(HostError::Core(CoreError::Deadline { .. })) if is_over(&delivery) => {
+            delivery.answer_later();
+        }
         Err(error) => {
             if delivery.request_id().is_none() {
                 tracing::warn!(plugin = %name, sender = %delivery.sender, %error, "a message was not handled");

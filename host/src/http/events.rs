@@ -175,7 +175,8 @@ pub(super) async fn publish(
     };
     let source = incoming.source.unwrap_or_else(|| "http".to_owned());
     if app.host.serves(&source) {
-        return Err(invalid(&"`source` is not the name of a plugin"));
+        let problem = "`source` is not the name of a plugin".to_owned();
+        return Err(crate::HostError::InvalidEvent(problem).into());
     }
     let event = EventCall {
         event_type: incoming.event_type,

@@ -97,8 +97,8 @@ fn a_host_that_wants_signatures_takes_none_but_those_it_trusts() {
         (list["plugins"].as_array().unwrap().len(), codes)
     };
     let key = public.trim();
-    assert_eq!(serve(&format!("[signatures.trusted-keys]\ndev = \"{key}\"")), (4, vec![]));
-    let refused = |code: &str| (0, vec![code.to_owned(); 4]);
+    assert_eq!(serve(&format!("[signatures.trusted-keys]\ndev = \"{key}\"")), (6, vec![]));
+    let refused = |code: &str| (0, vec![code.to_owned(); 6]);
     assert_eq!(serve(""), refused("signature/untrusted-key"));
     assert_eq!(serve(&format!("revoked-keys = [\"{key}\"]")), refused("signature/revoked-key"));
 }

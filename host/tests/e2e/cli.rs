@@ -70,7 +70,7 @@ fn inspect_shows_what_a_component_is_and_whether_it_would_load() {
     assert!(done.status.success(), "{}", stdout(&done));
     let seen: Value = serde_json::from_str(&stdout(&done)).unwrap();
     assert_eq!(seen["world"], json!("event-plugin"));
-    assert_eq!((&seen["contract"], &seen["lane"]), (&json!("1.0.0"), &json!("unary")));
+    assert_eq!((&seen["contract"], &seen["lane"]), (&json!("1.1.0"), &json!("unary")));
     assert_eq!(seen["bytes"], json!(fs::metadata(&file).unwrap().len()));
     assert!(seen["digest"].as_str().unwrap().starts_with("sha256:"));
     let has = |member: &str, part: &str| {
@@ -78,7 +78,7 @@ fn inspect_shows_what_a_component_is_and_whether_it_would_load() {
         list.iter().any(|entry| entry.as_str().unwrap().contains(part))
     };
     assert!(has("imports", "toolsku:host-api/host-services@1.0.0"));
-    assert!(has("exports", "toolsku:plugin-system/event-handler@1.0.0"));
+    assert!(has("exports", "toolsku:plugin-system/event-handler@1.1.0"));
     assert!(has("permissions", "memory 64MB: granted by"));
     assert!(has("producers", "rustc"));
     assert_eq!(seen["verdict"]["loads"], json!(true));

@@ -47,7 +47,7 @@ fn what_is_not_there_is_told_apart() {
         json!({ "event-type": "Not A Type", "payload": "" }),
         json!({ "event-type": "a.b", "payload": "", "source": "shout-v1" }),
     ] {
-        check(host.post("/v1/events").json(&event).send().unwrap(), 422, "http/invalid-json");
+        check(host.post("/v1/events").json(&event).send().unwrap(), 422, "host/invalid-event");
     }
 }
 
@@ -94,7 +94,14 @@ fn the_list_shows_what_serves() {
         list["plugins"].as_array().unwrap().iter().map(|plugin| plugin["name"].clone()).collect();
     assert_eq!(
         json!(names),
-        json!(["data-validator", "image-processor", "log-enricher", "text-transformer"])
+        json!([
+            "data-validator",
+            "gzip",
+            "image-processor",
+            "line-filter",
+            "log-enricher",
+            "text-transformer"
+        ])
     );
     assert_eq!(list["refused"], json!([]));
     let one: Value = host.get("/v1/plugins/image-processor@0.1.0").json().unwrap();

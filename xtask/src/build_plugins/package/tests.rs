@@ -105,7 +105,7 @@ fn a_guest_of_a_world_carries_its_manifest_and_world() {
         true,
         &core(&other, "w", fields),
         "build/world-mismatch",
-        "`toolsku:plugin-system/plugin-api-v1@1.0.0.process` parameters should be (input), is (text)",
+        "`toolsku:plugin-system/plugin-api-v1@1.1.0.process` parameters should be (input), is (text)",
     );
 }
 
