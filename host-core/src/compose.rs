@@ -2,12 +2,13 @@
 //! they share one store, one grant and one set of limits.
 //!
 //! What is composed satisfies the imports that the host does not: nobody comes between a plugin and the
-//! host's services, whatever it exports.
+//! host's services, whatever it exports. It has started on its own before, so it imports nothing but what
+//! the host offers.
 //! Not here: whether the operator agrees ([`Embedder::terms`](crate::Embedder::terms)).
 
 use std::{path::PathBuf, sync::Arc};
 
-use plugin_contract::{ComponentInfo, Dependency, Extern, Link, PluginId, ReadLimits, escape};
+use plugin_contract::{ComponentInfo, Dependency, Link, PluginId, ReadLimits, escape};
 use wac_graph::{CompositionGraph, EncodeOptions, types::Package};
 
 use crate::{
@@ -61,16 +62,6 @@ impl Composition {
             if !found.description().manifest.dependencies.is_empty() {
                 return Err(mismatch(format!(
                     "`{needs}` depends on others: only what depends on none can be composed"
-                )));
-            }
-            // Else it would be given what another dependency of the outer one exports.
-            let foreign = |import: &&Extern| {
-                import.interface.as_ref().is_none_or(|wanted| !shelf.runtime.offers(wanted))
-            };
-            if let Some(import) = found.description().info.imports.iter().find(foreign) {
-                let import = escape(&import.name, 200);
-                return Err(mismatch(format!(
-                    "`{needs}` imports `{import}`, which is not the host's: it cannot be composed"
                 )));
             }
             let before = joints.len();

@@ -192,6 +192,26 @@ async fn plugins_cannot_write_to_each_other_for_ever() {
     assert_eq!(messages, 16);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_plugin_sends_so_much_in_a_second_and_the_host_as_much_as_it_likes() {
+    let settings = ChannelSettings { per_second_max: 2, ..ChannelSettings::default() };
+    let exchange = Exchange::new(settings);
+    let _inbox = exchange.open(address("b")).unwrap();
+    let plugin = exchange.sender(address("a"));
+    // All instances of a plugin share one.
+    let (one, other) = (plugin.clone(), plugin);
+    assert!(one.send(&CALLER, to("b")).await.is_ok());
+    assert!(other.send(&CALLER, to("b")).await.is_ok());
+    assert_eq!(code(one.send(&CALLER, to("b")).await), "ipc/message-queue-full");
+    assert_eq!(code(other.request(&CALLER, to("b"), None).await), "ipc/message-queue-full");
+    let host = exchange.sender(address("@a"));
+    for _ in 0..5 {
+        assert!(host.send(&CALLER, to("b")).await.is_ok());
+    }
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(one.send(&CALLER, to("b")).await.is_ok());
+}
+
 #[tokio::test]
 async fn closing_answers_everyone() {
     let settings = ChannelSettings { inbox_bytes_max: 4 << 10, ..ChannelSettings::default() };
