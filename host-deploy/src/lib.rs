@@ -33,6 +33,23 @@
 #![warn(missing_docs)]
 
 pub mod compat;
+mod deployment;
+mod permissions;
+mod rollout;
 mod router;
+mod share;
+mod split;
+mod status;
+pub mod storage;
+pub mod verdict;
 
-pub use router::{Closed, Draining, Lease, Revision, Router};
+pub use deployment::{
+    Artifact, Change, Command, Deployment, Illegal, Note, PluginVersion, Record, Retention, Shadow,
+};
+pub use permissions::PermissionDiff;
+pub use rollout::{Decision, InvalidPlan, Plan, Rollout, Stay};
+pub use router::{Closed, Draining, Key, Lease, Revision, Router};
+pub use share::{Share, ShareError};
+pub use split::{Split, SplitKey, SplitKeyError};
+pub use status::{Event, Status};
+pub use storage::PluginStorage;

@@ -3,7 +3,7 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,6 +12,8 @@ use arc_swap::ArcSwapOption;
 use plugin_contract::{Digest, PluginId};
 use semver::Version;
 use tokio::sync::Notify;
+
+use crate::{Split, verdict::Arm};
 
 /// One deployable version of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +26,18 @@ pub struct Revision {
     pub digest: Digest,
 }
 
-/// Sends each call to the revision that serves. `H` is whatever answers calls.
+/// Sends each call to the revision that serves, or to the canary beside it. `H` is whatever answers calls.
 pub struct Router<H> {
-    serving: ArcSwapOption<Slot<H>>,
+    table: ArcSwapOption<Table<H>>,
+    /// Held by whoever makes a new table of the old one.
+    changing: Mutex<()>,
+    /// Stands in for the id of calls that have none.
+    unnamed: AtomicU64,
+}
+
+struct Table<H> {
+    stable: Arc<Slot<H>>,
+    canary: Option<(Arc<Slot<H>>, Split)>,
 }
 
 struct Slot<H> {
@@ -40,6 +51,17 @@ struct Slot<H> {
 const RETIRED: u64 = 1;
 const LEASE: u64 = 2;
 
+/// What decides between the revision that serves and the canary.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Key<'a> {
+    /// Names the call. The same one goes to the same side for as long as a rollout lasts; those that have
+    /// none (empty) are spread by the shares.
+    pub id: &'a [u8],
+    /// Whoever makes the call says which side it is to go to, if there is a canary. Such calls say nothing
+    /// of the canary, since somebody chose them.
+    pub pin: Option<Arm>,
+}
+
 /// No revision serves: the router was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no revision serves any more")]
@@ -48,50 +70,130 @@ pub struct Closed;
 impl<H> Router<H> {
     /// A router whose calls go to `handle`.
     pub fn new(revision: Revision, handle: H) -> Self {
-        Self { serving: ArcSwapOption::new(Some(Slot::new(revision, handle))) }
+        let table = Table { stable: Slot::new(revision, handle), canary: None };
+        Self {
+            table: ArcSwapOption::new(Some(Arc::new(table))),
+            changing: Mutex::new(()),
+            unnamed: AtomicU64::new(0),
+        }
     }
 
-    /// A lease on the revision that serves now. It stays usable for as long as it is held, whatever
+    /// A lease on the revision that is to answer a call. It stays usable for as long as it is held, whatever
     /// is activated meanwhile.
     ///
     /// # Errors
     /// [`Closed`].
-    pub fn route(&self) -> Result<Lease<H>, Closed> {
+    pub fn route(&self, key: Key<'_>) -> Result<Lease<H>, Closed> {
         loop {
-            let slot = self.serving.load_full().ok_or(Closed)?;
+            let table = self.table.load();
+            let table = table.as_ref().ok_or(Closed)?;
+            let (slot, arm) = match &table.canary {
+                Some((canary, split)) if self.is_for_canary(key, split) => (canary, Arm::Canary),
+                _ => (&table.stable, Arm::Stable),
+            };
+            // Only what is compared is counted.
+            let arm = table.canary.as_ref().map(|_| arm);
+            let is_counted = key.pin.is_none();
             // Retired between the two steps: there is a newer table already.
-            if let Some(lease) = slot.lease() {
+            if let Some(lease) = slot.clone().lease(arm, is_counted) {
                 return Ok(lease);
             }
         }
     }
 
-    /// The revision that serves now.
-    pub fn revision(&self) -> Option<Revision> {
-        self.serving.load().as_ref().map(|slot| slot.revision.clone())
+    fn is_for_canary(&self, key: Key<'_>, split: &Split) -> bool {
+        match (key.pin, key.id) {
+            (Some(arm), _) => arm == Arm::Canary,
+            (None, []) => {
+                let number = self.unnamed.fetch_add(1, Ordering::Relaxed);
+                split.takes(&number.to_le_bytes())
+            }
+            (None, id) => split.takes(id),
+        }
     }
 
-    /// Sends all further calls to `handle`, at once. Calls under way go on; what they use can be
-    /// waited for.
+    /// The revision that serves now.
+    pub fn revision(&self) -> Option<Revision> {
+        self.table.load().as_ref().map(|table| table.stable.revision.clone())
+    }
+
+    /// The canary.
+    pub fn canary(&self) -> Option<Revision> {
+        let table = self.table.load();
+        let canary = table.as_ref().and_then(|table| table.canary.as_ref());
+        canary.map(|(slot, _)| slot.revision.clone())
+    }
+
+    /// Sends all further calls that are not the canary's to `handle`, at once. Calls under way go on; what
+    /// they use can be waited for.
     ///
     /// # Errors
     /// [`Closed`]: nothing was activated, `handle` is dropped.
     pub fn activate(&self, revision: Revision, handle: H) -> Result<Draining<H>, Closed> {
-        let new = Slot::new(revision, handle);
-        let mut current = self.serving.load_full();
-        loop {
-            let old = current.ok_or(Closed)?;
-            let seen = self.serving.compare_and_swap(&Some(old.clone()), Some(new.clone()));
-            match seen.as_ref() {
-                Some(seen) if Arc::ptr_eq(seen, &old) => return Ok(Draining::of(old)),
-                other => current = other.cloned(),
-            }
-        }
+        let _turn = self.changing();
+        let table = self.table.load_full().ok_or(Closed)?;
+        self.set(Slot::new(revision, handle), table.canary.clone());
+        Ok(Draining::of(table.stable.clone()))
     }
 
-    /// Takes no further calls. `None` if it took none before.
-    pub fn close(&self) -> Option<Draining<H>> {
-        self.serving.swap(None).map(Draining::of)
+    /// Sends the share of `split` to `handle`, at once. Returns the canary that was there before.
+    ///
+    /// # Errors
+    /// [`Closed`]: `handle` is dropped.
+    pub fn set_canary(
+        &self,
+        revision: Revision,
+        handle: H,
+        split: Split,
+    ) -> Result<Option<Draining<H>>, Closed> {
+        let _turn = self.changing();
+        let table = self.table.load_full().ok_or(Closed)?;
+        self.set(table.stable.clone(), Some((Slot::new(revision, handle), split)));
+        Ok(table.canary.clone().map(|(old, _)| Draining::of(old)))
+    }
+
+    /// Gives the canary another share. Returns whether there is one.
+    pub fn set_split(&self, split: Split) -> bool {
+        let _turn = self.changing();
+        let Some(table) = self.table.load_full() else { return false };
+        let Some((slot, _)) = table.canary.clone() else { return false };
+        self.set(table.stable.clone(), Some((slot, split)));
+        true
+    }
+
+    /// The canary serves all calls from now on. Returns what served before; `None` if there is no canary, and
+    /// nothing changed.
+    pub fn promote(&self) -> Option<Draining<H>> {
+        let _turn = self.changing();
+        let table = self.table.load_full()?;
+        let (canary, _) = table.canary.clone()?;
+        self.set(canary, None);
+        Some(Draining::of(table.stable.clone()))
+    }
+
+    /// The canary gets no further calls. Returns it; `None` if there is none.
+    pub fn withdraw(&self) -> Option<Draining<H>> {
+        let _turn = self.changing();
+        let table = self.table.load_full()?;
+        let (canary, _) = table.canary.clone()?;
+        self.set(table.stable.clone(), None);
+        Some(Draining::of(canary))
+    }
+
+    /// Takes no further calls. Returns what took them.
+    pub fn close(&self) -> Vec<Draining<H>> {
+        let _turn = self.changing();
+        let Some(table) = self.table.swap(None) else { return Vec::new() };
+        let canary = table.canary.clone().map(|(slot, _)| slot);
+        [Some(table.stable.clone()), canary].into_iter().flatten().map(Draining::of).collect()
+    }
+
+    fn set(&self, stable: Arc<Slot<H>>, canary: Option<(Arc<Slot<H>>, Split)>) {
+        self.table.store(Some(Arc::new(Table { stable, canary })));
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,10 +203,10 @@ impl<H> Slot<H> {
         Arc::new(Self { revision, handle, leases: AtomicU64::new(0), last_lease_gone })
     }
 
-    fn lease(self: Arc<Self>) -> Option<Lease<H>> {
+    fn lease(self: Arc<Self>, arm: Option<Arm>, is_counted: bool) -> Option<Lease<H>> {
         // Counting first and asking then leaves no gap in which to be retired unseen.
         let before = self.leases.fetch_add(LEASE, Ordering::AcqRel);
-        let lease = Lease { slot: self };
+        let lease = Lease { slot: self, arm, is_counted };
         (before & RETIRED == 0).then_some(lease)
     }
 }
@@ -112,12 +214,25 @@ impl<H> Slot<H> {
 /// The right to use a revision for one call. Drop it when the call is over.
 pub struct Lease<H> {
     slot: Arc<Slot<H>>,
+    arm: Option<Arm>,
+    is_counted: bool,
 }
 
 impl<H> Lease<H> {
     /// The revision that answers this call.
     pub fn revision(&self) -> &Revision {
         &self.slot.revision
+    }
+
+    /// On which side of a canary this is; `None` if there is no canary.
+    pub fn arm(&self) -> Option<Arm> {
+        self.arm
+    }
+
+    /// The side that what becomes of this call says something of: none if there is no canary, or somebody
+    /// chose the side.
+    pub fn counted_arm(&self) -> Option<Arm> {
+        self.arm.filter(|_| self.is_counted)
     }
 }
 
@@ -177,75 +292,4 @@ impl<H> Draining<H> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    };
-
-    use plugin_contract::Digest;
-
-    use super::{Closed, Revision, Router};
-
-    fn revision(patch: u64) -> Revision {
-        Revision {
-            plugin: "a".parse().unwrap(),
-            version: semver::Version::new(1, 0, patch),
-            digest: Digest::from_bytes([patch as u8; 32]),
-        }
-    }
-
-    #[tokio::test]
-    async fn calls_under_way_keep_what_they_have_and_new_ones_get_the_new() {
-        let router = Router::new(revision(0), "old");
-        let call = router.route().unwrap();
-        let old = router.activate(revision(1), "new").unwrap();
-        assert_eq!((*call, *router.route().unwrap()), ("old", "new"));
-        assert_eq!((old.in_flight(), old.revision()), (1, &revision(0)));
-        let waiting = tokio::spawn(async move { old.drained().await });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        drop(call);
-        waiting.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_closed_router_takes_no_calls() {
-        let router = Router::new(revision(0), ());
-        let call = router.route().unwrap();
-        let old = router.close().unwrap();
-        assert_eq!(router.route().map(drop), Err(Closed));
-        assert_eq!(router.activate(revision(1), ()).map(drop), Err(Closed));
-        assert!(router.close().is_none() && router.revision().is_none());
-        drop(call);
-        old.drained().await;
-    }
-
-    /// Each revision's handle says whether it was drained; no call may find one that was.
-    #[test]
-    fn no_call_is_answered_by_a_revision_after_its_drain() {
-        let router = Arc::new(Router::new(revision(0), AtomicBool::new(false)));
-        let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let caller = || {
-            let (router, stop, calls) = (router.clone(), stop.clone(), calls.clone());
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let lease = router.route().unwrap();
-                    assert!(!lease.load(Ordering::SeqCst), "answered by a drained revision");
-                    calls.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        };
-        let callers: Vec<_> = (0..4).map(|_| caller()).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut swaps = 0;
-        while swaps < 2_000 || calls.load(Ordering::Relaxed) < 10_000 {
-            swaps += 1;
-            let old = router.activate(revision(swaps), AtomicBool::new(false)).unwrap();
-            runtime.block_on(old.drained());
-            old.handle().store(true, Ordering::SeqCst);
-        }
-        stop.store(true, Ordering::Relaxed);
-        callers.into_iter().for_each(|caller| caller.join().unwrap());
-    }
-}
+mod tests;
