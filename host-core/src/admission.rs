@@ -73,7 +73,7 @@ pub struct Artifact {
 impl Artifact {
     /// With the signature that came beside it.
     #[must_use]
-    pub(crate) fn signed(mut self, signature: Option<Vec<u8>>) -> Self {
+    pub fn signed(mut self, signature: Option<Vec<u8>>) -> Self {
         if let Some(signature) = signature {
             Arc::make_mut(&mut self.description).signature = Some(signature.into());
         }

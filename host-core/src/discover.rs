@@ -32,7 +32,7 @@ pub struct Found {
 pub fn discover(
     directory: &Path,
     admission: Admission,
-) -> Result<impl Iterator<Item = Found>, CoreError> {
+) -> Result<impl Iterator<Item = Found> + use<>, CoreError> {
     let unreadable = |source| CoreError::Unreadable { path: directory.to_owned(), source };
     let mut paths = Vec::new();
     if directory.is_file() || directory.join("plugin.toml").is_file() {

@@ -87,7 +87,7 @@ pub use plugin::{HealthSettings, Plugin, PluginState};
 pub use plugin_contract::{Caller, Isolation};
 pub use pool::{Lease, Pool, PoolConfig, PoolStatus};
 pub use prepared::Prepared;
-pub use registry::{Loaded, Refused, Registry, RegistrySettings};
+pub use registry::{Loaded, Newcomer, Purpose, Refused, Registry, RegistrySettings, Replaced};
 pub use runtime::{MemoryRefused, Runtime, RuntimeBuilder, StoreData};
 pub use stream::{StreamBody, StreamCall, StreamInput, StreamInputError, StreamReply};
 pub use terms::{Embedder, OnFailure, Terms, Watch};

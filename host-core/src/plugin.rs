@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU32, AtomicU64},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -64,6 +64,8 @@ pub struct Plugin<T: 'static> {
     failures: AtomicU32,
     /// Starts that were ever begun.
     starts: AtomicU64,
+    /// Tried out beside the version that serves: other plugins do not depend on it.
+    is_candidate: AtomicBool,
     metrics: Metrics,
     breaker: Breaker,
     poison: PoisonMemory,
@@ -104,6 +106,7 @@ impl<T: StoreData> Plugin<T> {
             state: Mutex::new(State::Registered),
             failures: AtomicU32::new(0),
             starts: AtomicU64::new(0),
+            is_candidate: AtomicBool::new(false),
             metrics: Metrics::default(),
             breaker: Breaker::new(terms.breaker),
             poison: PoisonMemory::new(terms.poison),
@@ -138,6 +141,16 @@ impl<T: StoreData> Plugin<T> {
     /// The folder or file it came from.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is tried out beside the version that serves.
+    pub fn is_candidate(&self) -> bool {
+        self.is_candidate.load(Ordering::Acquire)
+    }
+
+    /// Says whether it is tried out. Once it is not, plugins that depend on its name find it.
+    pub fn set_candidate(&self, is: bool) {
+        self.is_candidate.store(is, Ordering::Release);
     }
 
     /// The terms it runs on.

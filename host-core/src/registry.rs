@@ -6,6 +6,7 @@
 
 mod load;
 mod maintenance;
+mod swap;
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +27,8 @@ use crate::{
     Admission, CoreError, Embedder, HealthSettings, Node, Plugin, PluginState, Runtime, StoreData,
     plugin::Ask, start_plan,
 };
+
+pub use swap::{Newcomer, Purpose, Replaced};
 
 /// How a registry admits, starts and looks after plugins.
 #[derive(Debug, Clone)]
@@ -188,6 +191,11 @@ impl<T: StoreData> Registry<T> {
         self.get(name, version).ok_or_else(|| CoreError::NotLoaded { plugin: name.clone() })
     }
 
+    /// Has the embedder look anew at who serves under this name.
+    pub fn look_anew(&self, name: &PluginId) {
+        self.shelf.changed(name);
+    }
+
     /// Asks every plugin now how it is, instead of when its time comes.
     pub async fn check_health(&self) {
         self.shelf.check_health(self.shelf.all()).await;
@@ -256,7 +264,11 @@ impl<T: StoreData> Shelf<T> {
     /// The newest version that `wanted` takes: one that serves if there is any.
     pub(crate) fn find(&self, name: &PluginId, wanted: &VersionReq) -> Option<Arc<Plugin<T>>> {
         let versions = self.versions(name)?;
-        let fitting = || versions.iter().rev().filter(|(version, _)| wanted.matches(version));
+        // Of those that are tried out, only if there is no other.
+        let tried =
+            |is: bool| versions.iter().rev().filter(move |(_, plugin)| plugin.is_candidate() == is);
+        let fitting =
+            || tried(false).chain(tried(true)).filter(|(version, _)| wanted.matches(version));
         let serving = fitting().find(|(_, plugin)| plugin.state() == PluginState::Serving);
         serving.or_else(|| fitting().next()).map(|(_, plugin)| plugin.clone())
     }
@@ -270,6 +282,7 @@ impl<T: StoreData> Shelf<T> {
         let versions = self.versions(plugin.name())?;
         let mut others = versions.values().rev().filter(|other| {
             other.version() != plugin.version()
+                && !other.is_candidate()
                 && wanted.matches(other.version())
                 && (other.state() == PluginState::Serving
                     || (self.settings.lazy && other.state() == PluginState::Registered))

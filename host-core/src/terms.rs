@@ -17,10 +17,38 @@ pub trait Embedder<T>: Send + Sync + 'static {
     /// Whatever keeps it from running; the registry reports it as the plugin's.
     fn terms(&self, plugin: &Description) -> Result<Terms<T>, Box<dyn Explain + Send + Sync>>;
 
+    /// The same, for a plugin whose answers nobody gets, and which is to change nothing.
+    ///
+    /// # Errors
+    /// As for [`Embedder::terms`]. Without a definition of its own: that it cannot be had.
+    fn shadow_terms(
+        &self,
+        plugin: &Description,
+    ) -> Result<Terms<T>, Box<dyn Explain + Send + Sync>> {
+        Err(Box::new(NoShadow { plugin: plugin.name().clone() }))
+    }
+
     /// What serves under this name may have changed: all versions of it, the oldest first. Told once at a
     /// time, in order; do not block, and do not call the registry.
     fn changed(&self, name: &PluginId, versions: &[Arc<Plugin<T>>]) {
         let _ = (name, versions);
+    }
+}
+
+/// The embedder knows no terms for shadows.
+#[derive(Debug, thiserror::Error)]
+#[error("`{plugin}` cannot be tried on mirrored calls here")]
+struct NoShadow {
+    plugin: PluginId,
+}
+
+impl Explain for NoShadow {
+    fn code(&self) -> &'static str {
+        "core/no-shadow"
+    }
+
+    fn remedy(&self) -> &'static str {
+        "have the embedder define `shadow_terms`"
     }
 }
 

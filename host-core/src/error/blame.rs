@@ -73,7 +73,7 @@ impl CoreError {
 
     /// Whether starting the plugin once more might end otherwise: what failed was the running guest or
     /// the machine, not what the plugin is.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         match self {
             Self::IdentityMismatch { .. } => false,
             Self::Shared(error) => error.may_pass(),

@@ -16,8 +16,7 @@ use tokio::time::Instant;
 use super::{Loaded, Refused, Registry, Shelf};
 use crate::plugin::Ask;
 use crate::{
-    CoreError, Description, Found, Node, Operation, Plugin, PluginState, StoreData, Terms,
-    discover, read_artifact, start_plan,
+    CoreError, Description, Found, Node, Operation, Plugin, StoreData, Terms, discover, start_plan,
 };
 
 /// Something on its way to the shelf.
@@ -37,10 +36,33 @@ impl<T: StoreData> Registry<T> {
     /// # Errors
     /// `core/unreadable` if the directory cannot be listed; `core/retired` if the registry shuts down.
     pub async fn load(&self, path: &Path, only: Option<&PluginId>) -> Result<Loaded<T>, CoreError> {
-        let (candidates, mut refused) = {
-            let (shelf, path, only) = (self.shelf.clone(), path.to_owned(), only.cloned());
-            blocking(move || shelf.candidates(&path, only.as_ref())).await?
-        };
+        self.load_with(std::iter::empty(), Some(path), only, |_| true).await
+    }
+
+    /// The same, together with plugins that were found elsewhere; and of the directory, if there is one, only
+    /// those that are `wanted`.
+    ///
+    /// # Errors
+    /// As for [`Registry::load`].
+    pub async fn load_with(
+        &self,
+        found: impl Iterator<Item = Found> + Send + 'static,
+        directory: Option<&Path>,
+        only: Option<&PluginId>,
+        wanted: impl Fn(&Description) -> bool + Send + 'static,
+    ) -> Result<Loaded<T>, CoreError> {
+        let (shelf, directory) = (self.shelf.clone(), directory.map(Path::to_owned));
+        let only = only.cloned();
+        let (candidates, mut refused) = blocking(move || {
+            let admission = shelf.settings.admission.clone();
+            let there = directory.map(|directory| discover(&directory, admission)).transpose()?;
+            let there = there.into_iter().flatten().filter(|found| match &found.artifact {
+                Ok(artifact) => wanted(&artifact.description),
+                Err(_) => true,
+            });
+            Ok(shelf.candidates(found.chain(there), only.as_ref()))
+        })
+        .await?;
         let registered = self.register(candidates, &mut refused);
         for plugin in &registered {
             self.shelf.changed(plugin.name());
@@ -101,117 +123,17 @@ impl<T: StoreData> Registry<T> {
         }
         registered
     }
-
-    /// Reads a plugin's file anew and has what is there now serve in its place. The old revision serves
-    /// until the new one has started, and its calls may end until `deadline`; if anything goes wrong, it
-    /// goes on as if nothing had been.
-    ///
-    /// # Errors
-    /// Those of admitting and starting a plugin; `core/identity-mismatch` if another plugin lies there
-    /// now; `core/not-loaded` if there is none of this name and version.
-    pub async fn reload(
-        &self,
-        name: &PluginId,
-        version: &Version,
-        deadline: Instant,
-    ) -> Result<Arc<Plugin<T>>, CoreError> {
-        let old = self.open(name, version)?;
-        let was = old.state();
-        let candidate = {
-            let (shelf, path) = (self.shelf.clone(), old.path().to_owned());
-            blocking(move || shelf.candidate(path)).await?
-        };
-        let Candidate { path, description, terms } = candidate;
-        if description.name() != name {
-            return Err(CoreError::IdentityMismatch {
-                plugin: name.clone(),
-                version: version.clone(),
-                says: description.name().to_string(),
-            });
-        }
-        self.check_place(&old, &description.manifest)?;
-        let new = Plugin::new(description, path, terms, &self.shelf);
-        new.start(Ask::Need).await.map_err(CoreError::Shared)?;
-        let unloaded = was != PluginState::Unloaded && old.state() == PluginState::Unloaded;
-        let swapped = match unloaded {
-            // Meanwhile, by an operator: that holds.
-            true => Err(CoreError::NotLoaded { plugin: name.clone() }),
-            false => self.shelf.swap(&old, &new),
-        };
-        if let Err(error) = swapped {
-            new.unload(deadline).await;
-            return Err(error);
-        }
-        self.shelf.changed(name);
-        tracing::info!(plugin = %name, version = %new.version(), "a plugin was reloaded");
-        old.retire(deadline).await;
-        if self.shelf.closing.load(Ordering::Acquire) {
-            new.unload(deadline).await;
-        }
-        Ok(new)
-    }
-
-    /// Whether a plugin with this manifest could stand where `old` does: what it needs is there, without
-    /// a circle, and whoever needs the old one is served by the new one.
-    fn check_place(&self, old: &Arc<Plugin<T>>, new: &Manifest) -> Result<(), CoreError> {
-        let all = self.all();
-        let others: Vec<_> = all.iter().filter(|plugin| !Arc::ptr_eq(plugin, old)).collect();
-        let plan = |manifest: &Manifest| {
-            let others = others.iter().map(|plugin| Node::of(&plugin.description().manifest));
-            let nodes: Vec<Node<'_>> = [Node::of(manifest)].into_iter().chain(others).collect();
-            start_plan(&nodes).refused
-        };
-        let before = plan(&old.description().manifest);
-        let mut after = plan(new);
-        // Of a circle, one says so; the others only that what they need has failed.
-        after.sort_by_key(|(at, error)| (!matches!(error, CoreError::DependencyCycle { .. }), *at));
-        let mut orphans = Vec::new();
-        for (at, error) in after {
-            if matches!(error, CoreError::DependencyCycle { .. }) {
-                return Err(error);
-            }
-            match at.checked_sub(1) {
-                None => return Err(error),
-                Some(other) if before.iter().all(|(was, _)| *was != at) => {
-                    let other = others[other];
-                    orphans.push(format!("`{}` {}", other.name(), other.version()));
-                }
-                Some(_) => {}
-            }
-        }
-        match orphans.is_empty() {
-            true => Ok(()),
-            false => Err(CoreError::StillNeeded { plugin: old.name().clone(), by: orphans }),
-        }
-    }
-
-    /// Takes a plugin out of service, as [`Registry::unload`] does, and forgets it.
-    ///
-    /// # Errors
-    /// As for [`Registry::unload`].
-    pub async fn remove(
-        &self,
-        name: &PluginId,
-        version: &Version,
-        deadline: Instant,
-    ) -> Result<u32, CoreError> {
-        let plugin = self.known(name, version)?;
-        let left = self.unload(name, version, deadline).await?;
-        self.shelf.remove(&plugin);
-        self.shelf.changed(name);
-        Ok(left)
-    }
 }
 
 impl<T: StoreData> Shelf<T> {
-    /// Reads a directory and decides on each plugin in it, without compiling anything.
+    /// Decides on each plugin that was found, without compiling anything.
     fn candidates(
         &self,
-        directory: &Path,
+        all: impl Iterator<Item = Found>,
         only: Option<&PluginId>,
-    ) -> Result<(Vec<Candidate<T>>, Vec<Refused>), CoreError> {
+    ) -> (Vec<Candidate<T>>, Vec<Refused>) {
         let (mut found, mut refused) = (Vec::new(), Vec::new());
-        for Found { path, artifact } in discover(directory, self.settings.admission.clone())? {
+        for Found { path, artifact } in all {
             match artifact {
                 Ok(artifact) => found.push((path, artifact.description)),
                 Err(error) => refused.push(Refused { path, error: Arc::new(error) }),
@@ -253,14 +175,7 @@ impl<T: StoreData> Shelf<T> {
                 Err(error) => refused.push(Refused { path, error: Arc::new(error) }),
             }
         }
-        Ok((candidates, refused))
-    }
-
-    /// Reads one plugin anew.
-    fn candidate(&self, path: PathBuf) -> Result<Candidate<T>, CoreError> {
-        let description = read_artifact(&path, &self.settings.admission)?.description;
-        let terms = self.embedder.terms(&description).map_err(CoreError::Denied)?;
-        Ok(Candidate { path, description, terms })
+        (candidates, refused)
     }
 }
 
@@ -291,7 +206,7 @@ pub(super) fn duplicate<T: StoreData>(plugin: &Plugin<T>, first: &Plugin<T>) -> 
 }
 
 /// Runs what blocks (files) where that harms nobody.
-async fn blocking<R: Send + 'static>(
+pub(super) async fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, CoreError> + Send + 'static,
 ) -> Result<R, CoreError> {
     match tokio::task::spawn_blocking(work).await {
