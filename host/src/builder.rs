@@ -9,6 +9,7 @@ use std::{
 use host_core::{
     Admission, CodeSettings, EngineSettings, HealthSettings, Registry, RegistrySettings, Runtime,
 };
+use host_deploy::{PluginStorage, SplitKey, storage::EmbeddedStorage};
 use host_ipc::{
     BusSettings, ConfigLimits, ConfigStore, EventBus, EventLog, EventLogLimits, MemoryConfigStore,
     RedbConfigStore,
@@ -27,8 +28,8 @@ use host_security::{
 use plugin_contract::{EnvName, PluginId};
 
 use crate::{
-    HostConfig, HostError, PluginHost, PluginSettings, audit::HostAudit, blocking, mail::Mail,
-    state, subscribers::Subscribers, terms::HostTerms,
+    DeploySettings, HostConfig, HostError, PluginHost, PluginSettings, audit::HostAudit, blocking,
+    deploy::Deployments, mail::Mail, state, subscribers::Subscribers, terms::HostTerms,
 };
 
 /// Where plugins' configuration is kept.
@@ -57,6 +58,18 @@ pub struct PluginHostBuilder {
     guest_memory_bytes_max: u64,
     events: EventLogLimits,
     bus: BusSettings,
+    deploy: DeploySettings,
+    deployments: Option<Elsewhere>,
+}
+
+/// A store of the embedder's.
+#[derive(Clone)]
+struct Elsewhere(Arc<dyn PluginStorage>);
+
+impl std::fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a store")
+    }
 }
 
 impl Default for PluginHostBuilder {
@@ -76,6 +89,8 @@ impl Default for PluginHostBuilder {
             guest_memory_bytes_max: 4 << 30,
             events: EventLogLimits::default(),
             bus: BusSettings::default(),
+            deploy: DeploySettings::default(),
+            deployments: None,
         }
     }
 }
@@ -213,6 +228,20 @@ impl PluginHostBuilder {
         self
     }
 
+    /// How deployments are put into effect, and which old versions are kept.
+    #[must_use]
+    pub fn deploy(mut self, settings: DeploySettings) -> Self {
+        self.deploy = settings;
+        self
+    }
+
+    /// Keeps deployments elsewhere. Default: in the data directory, if there is one; else nothing can be deployed.
+    #[must_use]
+    pub fn deployments(mut self, storage: Arc<dyn PluginStorage>) -> Self {
+        self.deployments = Some(Elsewhere(storage));
+        self
+    }
+
     /// Sets up the host and loads its plugins. What cannot be loaded is left out, and found in
     /// [`PluginHost::refused`].
     ///
@@ -220,8 +249,9 @@ impl PluginHostBuilder {
     /// If the host itself cannot be set up: `host/data-dir`, `ipc/storage-failed`, `core/engine`,
     /// or `core/unreadable` if the plugin directory cannot be listed.
     pub async fn build(self) -> Result<PluginHost, HostError> {
-        let storage = self.storage;
-        let (config, audit, data) = blocking(move || open(storage)).await?;
+        let (storage, elsewhere) = (self.storage, self.deployments.map(|store| store.0));
+        let Kept { config, audit, data, deployments } =
+            blocking(move || open(storage, elsewhere)).await?;
         let runtime = Runtime::builder(self.engine)
             .code(self.code)
             .link(&enforce::interfaces(), enforce::add_to_linker)
@@ -246,31 +276,59 @@ impl PluginHostBuilder {
             mail: Mail::new(Exchange::new(ChannelSettings::default())),
             routes: Arc::default(),
         });
+        let admission = self.registry.admission.clone();
         let registry = Registry::new(runtime, terms.clone(), self.registry);
-        let host = PluginHost::new(terms, registry);
-        if let Some(directory) = &self.plugins {
-            host.load_only(directory, self.only.as_ref()).await?;
-            if self.only.is_none() {
-                host.warn_of_names_that_are_none();
+        let deployments = match deployments {
+            Some(storage) => {
+                let (terms, registry) = (terms.clone(), registry.clone());
+                let opened = Deployments::open(storage, self.deploy, terms, registry, admission);
+                Some(Arc::new(opened.await?))
             }
+            None => None,
+        };
+        let host = PluginHost::new(terms, registry, deployments);
+        host.load_first(self.plugins.as_deref(), self.only.as_ref()).await?;
+        if self.plugins.is_some() && self.only.is_none() {
+            host.warn_of_names_that_are_none();
         }
         Ok(host)
     }
 }
 
-/// What is kept: configuration, the audit log, and the private directories of plugins.
-type Kept = (Arc<dyn ConfigStore>, Arc<HostAudit>, Option<PathBuf>);
+/// What is kept.
+struct Kept {
+    config: Arc<dyn ConfigStore>,
+    audit: Arc<HostAudit>,
+    /// Private directories of plugins.
+    data: Option<PathBuf>,
+    deployments: Option<Arc<dyn PluginStorage>>,
+}
 
-fn open(storage: Storage) -> Result<Kept, HostError> {
+fn open(storage: Storage, elsewhere: Option<Arc<dyn PluginStorage>>) -> Result<Kept, HostError> {
     let limits = ConfigLimits::default();
     let Storage::Directory(path) = storage else {
-        return Ok((Arc::new(MemoryConfigStore::new(limits)), HostAudit::open(None)?, None));
+        let config = Arc::new(MemoryConfigStore::new(limits));
+        let audit = HostAudit::open(None)?;
+        return Ok(Kept { config, audit, data: None, deployments: elsewhere });
     };
     if let Err(source) = make_private(&path) {
         return Err(HostError::DataDir { path, source });
     }
     let config = Arc::new(RedbConfigStore::open(&path.join("config.redb"), limits)?);
-    Ok((config, HostAudit::open(Some(&path))?, Some(path.join("data"))))
+    let audit = HostAudit::open(Some(&path))?;
+    let deployments = match elsewhere {
+        Some(elsewhere) => elsewhere,
+        None => {
+            let directory = path.join("deployments");
+            if let Err(source) = make_private(&directory) {
+                return Err(HostError::DataDir { path: directory, source });
+            }
+            // A version 4 id is 122 random bits, of the system's.
+            let key = SplitKey::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+            Arc::new(EmbeddedStorage::open(&directory, key)?) as Arc<dyn PluginStorage>
+        }
+    };
+    Ok(Kept { config, audit, data: Some(path.join("data")), deployments: Some(deployments) })
 }
 
 /// Makes a directory that is the host's alone.

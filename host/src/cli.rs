@@ -5,15 +5,18 @@ mod artifacts;
 mod audit;
 mod call;
 mod compile;
+mod deploy;
 mod doctor;
 mod error;
 mod inspect;
 mod key;
 mod list;
+mod remote;
 mod run;
 mod serve;
 mod sign;
 mod verify;
+mod versions;
 
 use std::{
     io::{ErrorKind, IsTerminal, Write},
@@ -59,6 +62,15 @@ enum Command {
     Call(call::Call),
     Inspect(inspect::Inspect),
     List(list::List),
+    Deploy(deploy::Deploy),
+    Approve(versions::Approve),
+    Activate(versions::Activate),
+    Canary(versions::Canary),
+    Promote(versions::Promote),
+    Rollback(versions::Rollback),
+    Shadow(versions::Shadow),
+    Rollout(versions::Rollout),
+    History(versions::History),
     Audit(audit::Audit),
     Key(key::Key),
     Sign(sign::Sign),
@@ -96,6 +108,15 @@ impl Cli {
             Command::Call(call) => call.run(json).await,
             Command::Inspect(inspect) => inspect.run(json).await,
             Command::List(list) => list.run(json).await,
+            Command::Deploy(deploy) => deploy.run(json).await,
+            Command::Approve(approve) => approve.run(json).await,
+            Command::Activate(activate) => activate.run(json).await,
+            Command::Canary(canary) => canary.run(json).await,
+            Command::Promote(promote) => promote.run(json).await,
+            Command::Rollback(rollback) => rollback.run(json).await,
+            Command::Shadow(shadow) => shadow.run(json).await,
+            Command::Rollout(rollout) => rollout.run(json).await,
+            Command::History(history) => history.run(json).await,
             Command::Audit(audit) => audit.run(json).await,
             Command::Key(key) => key.run(json),
             Command::Sign(sign) => sign.run(json),

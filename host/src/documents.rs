@@ -1,9 +1,17 @@
 //! What serves and what does not, as JSON: the same over HTTP and on the command line.
 
+mod deployments;
+
 use plugin_contract::{Explain, World, escape};
 use serde::Serialize;
 
 use crate::{PluginHost, PluginInfo, Refused, inspect};
+
+pub use deployments::{
+    CountsDocument, DeployedDocument, DeploymentDocument, DeploymentsDocument, EvidenceDocument,
+    HistoryDocument, RecordDocument, RolloutDocument, ShadowDocument, SideDocument,
+    VersionDocument,
+};
 
 /// A plugin that serves.
 #[derive(Debug, Serialize)]

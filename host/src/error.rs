@@ -3,9 +3,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use host_core::CoreError;
+use host_deploy::{Illegal, storage::StorageError};
 use host_ipc::{ConfigError, channel::MessageError};
 use host_security::{audit::AuditError, enforce::net::NetSetupError};
-use plugin_contract::Explain;
+use plugin_contract::{Explain, PluginId};
+use semver::Version;
 
 use crate::{InvalidPluginRef, PluginRef};
 
@@ -58,6 +60,58 @@ pub enum HostError {
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,
+    /// A step that a deployment does not take.
+    #[error(transparent)]
+    Deploy(#[from] Illegal),
+    /// Deployments could not be read or stored.
+    #[error(transparent)]
+    Deployments(#[from] StorageError),
+    /// This host keeps no deployments.
+    #[error("this host keeps nothing, so nothing can be deployed to it")]
+    NoDeployments,
+    /// Nothing of the plugin was ever deployed.
+    #[error("nothing of `{0}` was deployed")]
+    NotDeployed(PluginId),
+    /// The versions of the plugin are deployed, and not those of a directory.
+    #[error("the versions of `{0}` are deployed: files in a directory do not count")]
+    Managed(PluginId),
+    /// Callers of the version that serves could not live with the new one.
+    #[error("`{plugin}` {version} breaks callers of {active}: {}", changes.join("; "))]
+    BreakingChange {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version that was deployed.
+        version: Version,
+        /// The version that serves.
+        active: Version,
+        /// Each item that does.
+        changes: Vec<String>,
+    },
+    /// What a component imports and exports cannot be read.
+    #[error("what `{plugin}` imports and exports cannot be read: {error}")]
+    Contract {
+        /// The plugin.
+        plugin: PluginId,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// Something that is no upload. The message says why.
+    #[error("{0}")]
+    InvalidUpload(String),
+    /// The plugin keeps a state, of which there can be one.
+    #[error(
+        "`{plugin}` keeps a state that each version hands to the next, so two cannot serve side by side"
+    )]
+    StatefulCanary {
+        /// The plugin.
+        plugin: PluginId,
+    },
+    /// The canary has taken all its steps.
+    #[error("the canary of `{plugin}` has no further step but to be promoted")]
+    LastStep {
+        /// The plugin.
+        plugin: PluginId,
+    },
 }
 
 impl HostError {
@@ -94,6 +148,16 @@ impl Explain for HostError {
             Self::UnsupportedMediaType { .. } => "host/unsupported-media-type",
             Self::InvalidEvent(_) => "host/invalid-event",
             Self::ShuttingDown => "host/shutting-down",
+            Self::Deploy(error) => error.code(),
+            Self::Deployments(error) => error.code(),
+            Self::NoDeployments => "deploy/no-storage",
+            Self::NotDeployed(_) => "deploy/not-deployed",
+            Self::Managed(_) => "deploy/managed",
+            Self::BreakingChange { .. } => "deploy/breaking-change",
+            Self::Contract { .. } => "deploy/unreadable-contract",
+            Self::InvalidUpload(_) => "deploy/invalid-upload",
+            Self::StatefulCanary { .. } => "deploy/stateful-canary",
+            Self::LastStep { .. } => "deploy/last-step",
         }
     }
 
@@ -114,6 +178,22 @@ impl Explain for HostError {
             }
             Self::InvalidEvent(_) => "correct what the message names",
             Self::ShuttingDown => "try again on a host that stays up",
+            Self::Deploy(error) => error.remedy(),
+            Self::Deployments(error) => error.remedy(),
+            Self::NoDeployments => "give the host a data directory",
+            Self::NotDeployed(_) => "deploy it with `plugin-host deploy`",
+            Self::Managed(_) => "deploy the new version with `plugin-host deploy`",
+            Self::BreakingChange { .. } => {
+                "keep what callers use, or deploy it all the same with `--allow-breaking`"
+            }
+            Self::Contract { .. } => "build the component with current tools",
+            Self::InvalidUpload(_) => {
+                "send a component as `application/wasm`, or a plugin's folder as `application/x-tar`"
+            }
+            Self::StatefulCanary { .. } => {
+                "try it on mirrored calls (`plugin-host shadow`), and then `plugin-host activate` it"
+            }
+            Self::LastStep { .. } => "promote it with `plugin-host promote NAME`, or take it back",
         }
     }
 }

@@ -10,6 +10,10 @@
 //! | `POST /v1/plugins/NAME/message?type=TYPE` | the body as a message, and the plugin's answer |
 //! | `POST /v1/plugins/NAME/start`, `/unload`, `/reload` | for the operator, with a token |
 //! | `GET /v1/plugins`, `GET /v1/plugins/NAME` | what serves, and what does not |
+//! | `POST /v1/plugins?then=stage&why=TEXT` | a version, to be deployed: `application/wasm` or `application/x-tar` |
+//! | `POST /v1/plugins/NAME@VERSION/approve`, `/activate`, `/canary`, `/shadow` | what becomes of it |
+//! | `POST /v1/plugins/NAME/promote`, `/rollback`, `/hold`, `/resume`, `/advance` | what becomes of a canary |
+//! | `GET /v1/deployments`, `GET /v1/plugins/NAME/deployment`, `/history` | where versions stand, and how they came there |
 //! | `POST /v1/events` | an event, handed to the plugins that want it |
 //! | `GET /v1/events?after=N&limit=N` | the events that plugins emitted |
 //! | `GET /v1/events/stream?after=N&type=PATTERN` | the same as they happen: server-sent events |
@@ -17,7 +21,8 @@
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /healthz`, `GET /readyz` | whether the process lives, whether it takes calls |
 //!
-//! `NAME` may be `NAME@VERSION`. Errors are problem
+//! `NAME` may be `NAME@VERSION`. Where there is a canary, `x-plugin-side: canary` or `stable` chooses who answers
+//! a call, and `x-plugin-version` tells who did. Errors are problem
 //! documents (RFC 9457) with the members `code` and `remedy`. Each answer carries `x-request-id`: the
 //! caller's, if it is 1 to 128 letters, digits, `.`, `_` and `-`, or one made here.
 
@@ -25,6 +30,7 @@ mod admin;
 mod batch;
 mod body;
 mod dead;
+mod deploy;
 mod events;
 mod messages;
 mod metrics;
@@ -33,6 +39,7 @@ mod problem;
 mod request;
 mod server;
 mod streams;
+mod upload;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -108,7 +115,7 @@ pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
     let watchers = Arc::new(Semaphore::new(watchers));
     let app = App { host, settings: Arc::new(settings), bodies, watchers };
     Router::new()
-        .route("/v1/plugins", get(plugins::list))
+        .route("/v1/plugins", get(plugins::list).post(deploy::deploy))
         .route("/v1/plugins/{plugin}", get(plugins::show))
         .route("/v1/plugins/{plugin}/process", post(plugins::process))
         .route("/v1/plugins/{plugin}/validate", post(plugins::validate))
@@ -128,6 +135,10 @@ pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
             "/v1/plugins/{plugin}/reload",
             post(|app, plugin, headers| admin::change(app, plugin, Action::Reload, headers)),
         )
+        .route("/v1/plugins/{plugin}/deployment", get(deploy::show))
+        .route("/v1/plugins/{plugin}/history", get(deploy::history))
+        .route("/v1/deployments", get(deploy::list))
+        .merge(steps())
         .route("/v1/events", get(events::read).post(events::publish))
         .route("/v1/events/stream", get(watch::watch))
         .route("/v1/events/dead", get(dead::list))
@@ -145,6 +156,28 @@ pub fn router(host: PluginHost, settings: HttpSettings) -> Router {
         .layer(middleware::map_response(harden))
         .layer(middleware::from_fn(request::identify))
         .with_state(app)
+}
+
+/// What an operator does to a deployment: `POST /v1/plugins/NAME/STEP`.
+fn steps() -> Router<App> {
+    use deploy::Step;
+    let steps = [
+        ("approve", Step::Approve),
+        ("activate", Step::Activate),
+        ("canary", Step::Canary),
+        ("promote", Step::Promote),
+        ("rollback", Step::RollBack),
+        ("hold", Step::Hold),
+        ("resume", Step::Resume),
+        ("advance", Step::Advance),
+        ("shadow", Step::Shadow),
+    ];
+    steps.into_iter().fold(Router::new(), |router, (name, step)| {
+        let take = move |app, plugin, why, headers, body| {
+            deploy::take(app, plugin, why, headers, body, step)
+        };
+        router.route(&format!("/v1/plugins/{{plugin}}/{name}"), post(take))
+    })
 }
 
 async fn metrics(app: axum::extract::State<App>) -> Response {

@@ -25,6 +25,7 @@
 mod audit;
 mod builder;
 mod config;
+mod deploy;
 pub mod documents;
 mod engine;
 mod error;
@@ -43,6 +44,10 @@ mod terms;
 pub use audit::AuditCounts;
 pub use builder::{PluginHostBuilder, Storage};
 pub use config::{ConfigFileError, HostConfig};
+pub use deploy::{
+    Asked, Contract, DeployOptions, DeploySettings, Deployed, Difference, ShadowCounts, Then,
+    Upload,
+};
 pub use engine::{check_engine, engine_version};
 pub use error::HostError;
 pub use host_core::{
@@ -52,6 +57,10 @@ pub use host_core::{
     MessageCall, MetricsSnapshot, OnFailure, Operation, PluginState, PoolSettings, PoolStatus,
     ProcessCall, ProcessReply, StreamBody, StreamCall, StreamInput, StreamInputError, StreamReply,
 };
+pub use host_deploy::{
+    Deployment, Plan, PluginStorage, PluginVersion, Record, Retention, Rollout, Shadow, Share,
+    Status, Stay, verdict,
+};
 pub use host_ipc::{
     BusCounts, BusSettings, DeadLetter, DeadLetterPage, Event, EventLog, EventLogLimits, EventPage,
     Settled, channel,
@@ -60,7 +69,10 @@ pub use host_security::{Answer, Authority, Ceilings, Decision, Grant, Limits, Po
 pub use inspect::{Counts, Inspection, Verdict, chain, inspect};
 pub use learn::{Learned, Refusal};
 pub use plugin_contract::{Explain, PluginId, World};
-pub use plugin_host::{Delivery, PluginHost, PluginInfo, PluginMetrics, Refused};
+pub use plugin_host::{
+    Answered, Delivery, DeployCounts, DeploymentStatus, PluginHost, PluginInfo, PluginMetrics,
+    Refused, RolloutStatus,
+};
 pub use plugin_ref::{InvalidPluginRef, PluginRef};
 pub use terms::PluginSettings;
 

@@ -7,6 +7,7 @@ use std::{
 
 use dashmap::{DashMap, Entry};
 use host_core::{CoreError, MessageCall, Operation, PluginState};
+use host_deploy::Key;
 use host_ipc::channel::{Delivery, Exchange, Inbox, MessageError};
 use plugin_contract::{Address, PluginId};
 use tokio::{sync::Semaphore, task::AbortHandle};
@@ -41,7 +42,7 @@ impl Mail {
     /// Has messages to `name` delivered for as long as the version that serves takes them. One that
     /// recovers comes back, and what waits for it is told so if that takes too long.
     pub(crate) fn update(&self, name: &PluginId, routes: &Arc<Routes>) {
-        let serving = routes.find(name).ok().filter(|plugin| {
+        let serving = routes.stable(name).filter(|plugin| {
             let gone = matches!(plugin.state(), PluginState::Unloaded | PluginState::Failed);
             plugin.offers(Operation::OnMessage) && !gone
         });
@@ -106,7 +107,8 @@ async fn deliver(mut delivery: Delivery, name: &PluginId, routes: &Routes) {
     let mut retries = if delivery.request_id().is_none() { RETRIES } else { 0 };
     let mut wait = RETRY_WAIT;
     let handled: Result<Option<Vec<u8>>, HostError> = loop {
-        let found = routed!(routes.find(name), found => {
+        let key = Key { id: delivery.caller.request_id.as_bytes(), pin: None };
+        let found = routed!(routes.find(name, key), found => {
             found.on_message(&delivery.caller, &mut call).await
         });
         match found {

@@ -1,8 +1,9 @@
 //! The host: its plugins, and what an operator does with them.
 //!
-//! `calls` is how plugins are called, `telling` what there is to know of them.
+//! `calls` is how plugins are called, `deploying` how versions come and go, `telling` what there is to know.
 
 mod calls;
+mod deploying;
 mod telling;
 
 use std::{
@@ -15,16 +16,22 @@ use std::{
     time::Duration,
 };
 
-use host_core::{CoreError, PluginState, Registry};
+use host_core::{Caller, CoreError, Description, PluginState, Registry};
+use host_deploy::{Key, verdict::Arm};
 use host_ipc::{EventBus, EventLog, channel::Exchange};
 use plugin_contract::{Explain, PluginId};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    HostError, PluginHostBuilder, PluginRef, routes::HostPlugin, state::HostState, terms::HostTerms,
+    HostError, PluginHostBuilder, PluginRef,
+    deploy::{Deployments, driver, resume::Stored},
+    routes::{Found, HostPlugin},
+    state::HostState,
+    terms::HostTerms,
 };
 
-pub use calls::Delivery;
+pub use calls::{Answered, Delivery};
+pub use deploying::{DeployCounts, DeploymentStatus, RolloutStatus};
 pub use telling::{PluginInfo, PluginMetrics, Refused};
 
 /// Plugins that serve, and the one way to call them. Cheap to clone; all clones are one host.
@@ -36,6 +43,8 @@ pub struct PluginHost {
 struct Inner {
     terms: Arc<HostTerms>,
     registry: Registry<HostState>,
+    /// What is deployed; none where nothing is kept.
+    deployments: Option<Arc<Deployments>>,
     /// What never came to be registered.
     refused: Mutex<BTreeMap<PathBuf, Arc<Refused>>>,
     closing: AtomicBool,
@@ -49,10 +58,15 @@ impl PluginHost {
         PluginHostBuilder::default()
     }
 
-    pub(crate) fn new(terms: Arc<HostTerms>, registry: Registry<HostState>) -> Self {
+    pub(crate) fn new(
+        terms: Arc<HostTerms>,
+        registry: Registry<HostState>,
+        deployments: Option<Arc<Deployments>>,
+    ) -> Self {
         let inner = Inner {
             terms,
             registry,
+            deployments,
             refused: Mutex::default(),
             closing: AtomicBool::new(false),
             closed: watch::Sender::new(false),
@@ -68,18 +82,46 @@ impl PluginHost {
     /// # Errors
     /// `core/unreadable` if the directory cannot be listed, `host/shutting-down`.
     pub async fn load(&self, path: &Path) -> Result<(), HostError> {
-        self.load_only(path, None).await
+        self.load_found(Vec::new(), Some(path), None).await
     }
 
-    pub(crate) async fn load_only(
+    /// Loads what was deployed, and what a directory has beside it; then goes on with what was on its way.
+    pub(crate) async fn load_first(
         &self,
-        path: &Path,
+        directory: Option<&Path>,
+        only: Option<&PluginId>,
+    ) -> Result<(), HostError> {
+        let Some(deployments) = &self.inner.deployments else {
+            return match directory {
+                Some(directory) => self.load_found(Vec::new(), Some(directory), only).await,
+                None => Ok(()),
+            };
+        };
+        let deployed = deployments.to_load().await;
+        self.load_found(deployed, directory, only).await?;
+        deployments.resume().await;
+        tokio::spawn(driver::drive(Arc::downgrade(deployments)));
+        Ok(())
+    }
+
+    async fn load_found(
+        &self,
+        deployed: Vec<Stored>,
+        directory: Option<&Path>,
         only: Option<&PluginId>,
     ) -> Result<(), HostError> {
         if !self.is_ready() {
             return Err(HostError::ShuttingDown);
         }
-        let loaded = self.inner.registry.load(path, only).await?;
+        // The versions of what was deployed are the operator's to choose, and not those of whoever writes to a
+        // directory.
+        let deployments = self.inner.deployments.clone();
+        let manages = move |name: &PluginId| {
+            deployments.as_ref().is_some_and(|deployments| deployments.manages(name))
+        };
+        let wanted = move |found: &Description| !manages(found.name());
+        let deployed = deployed.into_iter().map(Stored::read);
+        let loaded = self.inner.registry.load_with(deployed, directory, only, wanted).await?;
         let mut known = self.inner.refused();
         for refused in loaded.refused {
             let error = HostError::from(CoreError::Shared(refused.error));
@@ -140,7 +182,11 @@ impl PluginHost {
     ///
     /// # Errors
     /// `host/unknown-plugin`, and those of admitting and starting it: then the old one serves on.
+    /// `deploy/managed` if its versions are deployed.
     pub async fn reload(&self, plugin: &PluginRef, timeout: Duration) -> Result<(), HostError> {
+        if self.inner.deployments.as_ref().is_some_and(|all| all.manages(&plugin.name)) {
+            return Err(HostError::Managed(plugin.name.clone()));
+        }
         for found in self.inner.versions(plugin)? {
             let deadline = Instant::now() + timeout;
             let done = self.inner.registry.reload(found.name(), found.version(), deadline).await;
@@ -220,16 +266,25 @@ impl PluginHost {
 }
 
 impl Inner {
-    /// The plugin that answers.
-    fn find(&self, plugin: &PluginRef) -> Result<HostPlugin, HostError> {
+    /// The plugin that answers a call made for `caller`.
+    fn find_for(&self, plugin: &PluginRef, caller: &Caller) -> Result<Found, HostError> {
         if self.closing.load(Ordering::Acquire) {
             return Err(HostError::ShuttingDown);
         }
-        let found = match &plugin.version {
-            None => return self.terms.routes.find(&plugin.name),
-            Some(version) => self.registry.get(&plugin.name, version),
-        };
-        found.ok_or_else(|| HostError::UnknownPlugin(plugin.clone()))
+        let key = Key { id: caller.request_id.as_bytes(), pin: plugin.side };
+        match &plugin.version {
+            None => self.terms.routes.find(&plugin.name, key),
+            Some(version) => {
+                let found = self.registry.get(&plugin.name, version);
+                found.map(Found::from).ok_or_else(|| HostError::UnknownPlugin(plugin.clone()))
+            }
+        }
+    }
+
+    /// The plugin that answers, whatever canary is beside it.
+    fn find(&self, plugin: &PluginRef) -> Result<HostPlugin, HostError> {
+        let plugin = plugin.clone().on(plugin.side.or(Some(Arm::Stable)));
+        self.find_for(&plugin, &Caller::default()).map(Found::into_plugin)
     }
 
     /// All versions that are meant.

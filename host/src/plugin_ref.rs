@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use host_deploy::verdict::Arm;
 use plugin_contract::{InvalidPluginId, PluginId};
 use semver::Version;
 
@@ -12,11 +13,23 @@ pub struct PluginRef {
     pub name: PluginId,
     /// The version, if it must be a certain one.
     pub version: Option<Version>,
+    /// Which side of a canary is to answer, if there is one: for those who test it. Default: what the request's
+    /// id decides. It is no part of the text.
+    pub side: Option<Arm>,
+}
+
+impl PluginRef {
+    /// The same, answered by this side of a canary, if there is one.
+    #[must_use]
+    pub fn on(mut self, side: Option<Arm>) -> Self {
+        self.side = side;
+        self
+    }
 }
 
 impl From<PluginId> for PluginRef {
     fn from(name: PluginId) -> Self {
-        Self { name, version: None }
+        Self { name, version: None, side: None }
     }
 }
 
@@ -50,7 +63,7 @@ impl FromStr for PluginRef {
             }
             None => (text, None),
         };
-        Ok(Self { name: name.parse()?, version })
+        Ok(Self { name: name.parse()?, version, side: None })
     }
 }
 

@@ -1,16 +1,29 @@
 //! Which version answers calls that name none: for each plugin, a router.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
+use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
-use host_core::{Plugin, PluginState};
-use host_deploy::{Lease, Revision, Router};
+use host_core::{CoreError, FunctionReply, Plugin, PluginState, ProcessCall, StreamReply};
+use host_deploy::{
+    Key, Revision, Router, Split,
+    verdict::{Arm, Outcome},
+};
 use plugin_contract::PluginId;
+use semver::Version;
 
-use crate::{HostError, state::HostState};
+use crate::{
+    Answered, HostError,
+    deploy::{Mirror, Mirrored, Trial},
+    state::HostState,
+};
 
 pub(crate) type HostPlugin = Arc<Plugin<HostState>>;
 
@@ -18,7 +31,8 @@ pub(crate) type HostPlugin = Arc<Plugin<HostState>>;
 pub(crate) const ROUTES_MAX: usize = 5;
 
 /// Has a call answered by the plugin that is found; if that is replaced between the two steps, by whoever
-/// took its place. A macro, since no bound says that the future of a closure may be sent.
+/// took its place. What becomes of it is told to the canary's trial, if there is one. A macro, since no
+/// bound says that the future of a closure may be sent.
 macro_rules! routed {
     ($find:expr, $found:ident => $call:expr) => {{
         let mut left = $crate::routes::ROUTES_MAX;
@@ -27,72 +41,239 @@ macro_rules! routed {
                 Ok(found) => found,
                 Err(error) => break Err(error),
             };
+            let watch = $found.watch();
             match $call {
                 Err(::host_core::CoreError::Retired { .. }) if left > 0 => left -= 1,
-                answer => break answer.map_err($crate::HostError::from),
+                answer => {
+                    if let Some(watch) = watch {
+                        watch.tell(&answer);
+                    }
+                    break answer.map_err($crate::HostError::from);
+                }
             }
         }
     }};
 }
 pub(crate) use routed;
 
+/// The plugin that is to answer a call.
+pub(crate) struct Found {
+    plugin: HostPlugin,
+    trial: Option<(Arc<Trial>, Arm)>,
+    mirror: Option<Arc<Mirror>>,
+}
+
+impl Found {
+    /// Watches a call that begins now, if it is one by which a canary is judged.
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        let (trial, arm) = self.trial.clone()?;
+        Some(Watch { trial, arm, since: Instant::now() })
+    }
+
+    /// The call, if it is to be made once more on a version that is tried.
+    pub(crate) fn mirrored(&self, call: &ProcessCall) -> Option<Mirrored> {
+        self.mirror.as_ref()?.take(call)
+    }
+
+    pub(crate) fn into_plugin(self) -> HostPlugin {
+        self.plugin
+    }
+}
+
+impl From<HostPlugin> for Found {
+    fn from(plugin: HostPlugin) -> Self {
+        Self { plugin, trial: None, mirror: None }
+    }
+}
+
+impl Deref for Found {
+    type Target = HostPlugin;
+    fn deref(&self) -> &HostPlugin {
+        &self.plugin
+    }
+}
+
+/// A call that says something of a canary.
+pub(crate) struct Watch {
+    trial: Arc<Trial>,
+    arm: Arm,
+    since: Instant,
+}
+
+impl Watch {
+    /// How it ended. Every error counts: both sides get the same mix of calls.
+    pub(crate) fn tell<R: Answer>(self, answer: &Result<R, CoreError>) {
+        let failed = answer.as_ref().map_or(true, Answer::is_degraded);
+        self.trial.observe(self.arm, Outcome { failed, latency: self.since.elapsed() });
+    }
+}
+
+/// What a call is answered with.
+pub(crate) trait Answer {
+    /// Whether somebody else answered in the plugin's place, since it was out of order.
+    fn is_degraded(&self) -> bool {
+        false
+    }
+}
+
+impl Answer for Answered {
+    fn is_degraded(&self) -> bool {
+        self.reply.degraded.is_some()
+    }
+}
+
+impl Answer for bool {}
+impl Answer for () {}
+impl Answer for FunctionReply {}
+impl Answer for StreamReply {}
+impl Answer for Option<Vec<u8>> {}
+
+/// What was decided of a plugin whose versions are deployed; of all others, the newest that serves answers.
+#[derive(Clone)]
+pub(crate) struct Directive {
+    /// The version that answers.
+    pub(crate) active: Version,
+    /// The canary, and who goes to it.
+    pub(crate) canary: Option<(Version, Split)>,
+}
+
 /// The routers of all plugins.
 #[derive(Default)]
 pub(crate) struct Routes {
-    routers: DashMap<PluginId, Arc<Router<HostPlugin>>>,
+    routes: DashMap<PluginId, Arc<Route>>,
+    directives: DashMap<PluginId, Directive>,
     closed: AtomicBool,
 }
 
+struct Route {
+    router: Router<HostPlugin>,
+    /// What the canary is judged by.
+    trial: ArcSwapOption<Trial>,
+    /// What makes calls once more.
+    mirror: ArcSwapOption<Mirror>,
+}
+
 impl Routes {
-    /// The version of a plugin that answers now.
-    pub(crate) fn route(&self, name: &PluginId) -> Option<Lease<HostPlugin>> {
+    /// The plugin that is to answer a call.
+    pub(crate) fn find(&self, name: &PluginId, key: Key<'_>) -> Result<Found, HostError> {
         // The guard ends with this line: it is a lock.
-        let router = self.routers.get(name).map(|router| router.value().clone());
-        router?.route().ok()
+        let route = self.routes.get(name).map(|route| route.value().clone());
+        let unknown = || HostError::UnknownPlugin(name.clone().into());
+        let route = route.ok_or_else(unknown)?;
+        let lease = route.router.route(key).map_err(|_| unknown())?;
+        let trial = lease.counted_arm().and_then(|arm| Some((route.trial.load_full()?, arm)));
+        Ok(Found { plugin: (*lease).clone(), trial, mirror: route.mirror.load_full() })
     }
 
-    /// The same, or why there is none.
-    pub(crate) fn find(&self, name: &PluginId) -> Result<HostPlugin, HostError> {
-        let found = self.route(name).map(|lease| (*lease).clone());
-        found.ok_or_else(|| HostError::UnknownPlugin(name.clone().into()))
+    /// The plugin that serves, whatever canary is beside it.
+    pub(crate) fn stable(&self, name: &PluginId) -> Option<HostPlugin> {
+        let key = Key { pin: Some(Arm::Stable), ..Key::default() };
+        self.find(name, key).ok().map(Found::into_plugin)
     }
 
-    /// Sends calls to the newest version that takes them; if none does, to the newest, which says why.
+    /// Says which versions answer from the next [update](Routes::update) on; `None`: the newest that serves.
+    pub(crate) fn direct(&self, name: &PluginId, directive: Option<Directive>) {
+        match directive {
+            Some(directive) => drop(self.directives.insert(name.clone(), directive)),
+            None => drop(self.directives.remove(name)),
+        }
+    }
+
+    /// Judges the canary by what `trial` is told.
+    pub(crate) fn judge(&self, name: &PluginId, trial: Option<Arc<Trial>>) {
+        if let Some(route) = self.routes.get(name) {
+            route.trial.store(trial);
+        }
+    }
+
+    /// Has calls made once more by `mirror`.
+    pub(crate) fn mirror(&self, name: &PluginId, mirror: Option<Arc<Mirror>>) {
+        if let Some(route) = self.routes.get(name) {
+            route.mirror.store(mirror);
+        }
+    }
+
+    /// Sends calls to the versions that were decided on, or to the newest version that takes them; if none
+    /// does, to the newest, which says why.
     pub(crate) fn update(&self, name: &PluginId, versions: &[HostPlugin]) {
-        let serves = |plugin: &&HostPlugin| {
-            matches!(plugin.state(), PluginState::Serving | PluginState::Paused)
-        };
-        let may = |plugin: &&HostPlugin| {
-            matches!(plugin.state(), PluginState::Registered | PluginState::Starting)
-        };
-        let newest = versions.iter().rev().find(serves);
-        let newest = newest.or_else(|| versions.iter().rev().find(may)).or(versions.last());
-        let Some(newest) = newest else {
-            self.routers.remove(name);
+        let directive = self.directives.get(name).map(|directive| directive.value().clone());
+        let of = |version: &Version| versions.iter().find(|plugin| plugin.version() == version);
+        let active = directive.as_ref().and_then(|directive| of(&directive.active));
+        let Some(stable) = active.or_else(|| newest(versions)) else {
+            self.routes.remove(name);
             return;
         };
-        let revision = Revision {
-            plugin: name.clone(),
-            version: newest.version().clone(),
-            digest: newest.description().info.digest,
+        let new = || {
+            let router = Router::new(revision(stable), stable.clone());
+            let (trial, mirror) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+            Arc::new(Route { router, trial, mirror })
         };
-        let new = || Arc::new(Router::new(revision.clone(), newest.clone()));
-        let router = self.routers.entry(name.clone()).or_insert_with(new).value().clone();
-        let same = router.route().is_ok_and(|lease| Arc::ptr_eq(&*lease, newest));
-        // What drains is waited for where it was taken out of service.
-        if !same && router.activate(revision, newest.clone()).is_err() {
-            tracing::debug!(plugin = %name, "no route: the host shuts down");
-        }
+        let route = self.routes.entry(name.clone()).or_insert_with(new).value().clone();
+        let canary = directive.and_then(|directive| directive.canary);
+        let canary = canary.and_then(|(version, split)| Some((of(&version)?, split)));
+        route.lead(stable, canary);
         if self.closed.load(Ordering::Acquire) {
-            drop(router.close());
+            drop(route.router.close());
         }
     }
 
     /// Takes no further calls.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        for router in &self.routers {
-            drop(router.close());
+        for route in &self.routes {
+            drop(route.router.close());
         }
+    }
+}
+
+impl Route {
+    /// Has `stable` serve and `canary` beside it, in the fewest steps. What drains is waited for where it
+    /// is taken out of service.
+    fn lead(&self, stable: &HostPlugin, canary: Option<(&HostPlugin, Split)>) {
+        if self.is(Arm::Canary, stable) {
+            drop(self.router.promote());
+        } else if !self.is(Arm::Stable, stable) {
+            // Closed: the host shuts down, and nobody calls.
+            drop(self.router.activate(revision(stable), stable.clone()));
+        }
+        match canary {
+            None => drop(self.router.withdraw()),
+            Some((canary, split)) if self.is(Arm::Canary, canary) => {
+                self.router.set_split(split);
+            }
+            Some((canary, split)) => {
+                drop(self.router.set_canary(revision(canary), canary.clone(), split));
+            }
+        }
+    }
+
+    /// Whether `plugin` is on this side.
+    fn is(&self, arm: Arm, plugin: &HostPlugin) -> bool {
+        let there = match arm {
+            Arm::Stable => self.router.revision().is_some(),
+            Arm::Canary => self.router.canary().is_some(),
+        };
+        let key = Key { pin: Some(arm), ..Key::default() };
+        there && self.router.route(key).is_ok_and(|lease| Arc::ptr_eq(&*lease, plugin))
+    }
+}
+
+fn newest(versions: &[HostPlugin]) -> Option<&HostPlugin> {
+    let serves = |plugin: &&HostPlugin| {
+        matches!(plugin.state(), PluginState::Serving | PluginState::Paused)
+            && !plugin.is_candidate()
+    };
+    let may = |plugin: &&HostPlugin| {
+        matches!(plugin.state(), PluginState::Registered | PluginState::Starting)
+    };
+    let newest = versions.iter().rev().find(serves);
+    newest.or_else(|| versions.iter().rev().find(may)).or(versions.last())
+}
+
+fn revision(plugin: &HostPlugin) -> Revision {
+    Revision {
+        plugin: plugin.name().clone(),
+        version: plugin.version().clone(),
+        digest: plugin.description().info.digest,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use dashmap::DashMap;
 use host_core::{Caller, CoreError, EventCall, Operation, PluginState};
+use host_deploy::Key;
 use host_ipc::{Event, EventBus, Subscriber, Undelivered};
 use plugin_contract::{Explain, PluginId};
 
@@ -43,7 +44,7 @@ impl Subscribers {
             self.unsubscribe(name);
             return;
         }
-        let Ok(serving) = routes.find(name) else { return };
+        let Some(serving) = routes.stable(name) else { return };
         let patterns = serving.subscriptions();
         // Not known while it starts.
         let known = matches!(serving.state(), PluginState::Serving | PluginState::Paused);
@@ -84,8 +85,9 @@ impl Subscriber for PluginSubscriber {
             timestamp_ms: event.timestamp_ms,
             source: event.source.to_string(),
         };
+        let key = Key { id: caller.request_id.as_bytes(), pin: None };
         let handled: Result<(), HostError> =
-            routed!(routes.find(&self.name), found => found.on_event(&caller, &call).await);
+            routed!(routes.find(&self.name, key), found => found.on_event(&caller, &call).await);
         handled.map_err(|error| undelivered(&error))
     }
 }

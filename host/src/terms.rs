@@ -6,8 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use host_core::{Description, Embedder, OnFailure, Plugin, PoolConfig, Terms};
-use host_ipc::{ConfigStore, IpcCtx, LimitReached, MayReach};
+use host_core::{CoreError, Description, Embedder, OnFailure, Plugin, PoolConfig, Terms};
+use host_ipc::{
+    BusSettings, ConfigStore, EventBus, EventLog, EventLogLimits, EventSource, IpcCtx,
+    LimitReached, MayReach,
+};
 use host_security::{
     Auditor, DATA_DIR, Grant, Policy, Request,
     audit::{Usage, ViolationType},
@@ -15,11 +18,12 @@ use host_security::{
     sign::{SignatureRefused, Trust, TrustPolicy},
 };
 use plugin_contract::{
-    Address, Dependency, Explain, Isolation, Link, Manifest, MessagePermission, PluginId,
+    Address, Dependency, Explain, FsAccess, Isolation, Link, Manifest, MessagePermission, PluginId,
 };
 
 use crate::{
     audit::{self, HostAudit},
+    deploy::scratch::ScratchConfig,
     fetch::Fetch,
     mail::Mail,
     routes::Routes,
@@ -75,6 +79,14 @@ impl HostTerms {
         }
     }
 
+    /// Whether there is a word for these bytes where there has to be one. A refusal is told.
+    pub(crate) fn check_trust(&self, plugin: &Description) -> Result<(), CoreError> {
+        self.trust(plugin).map(drop).map_err(|refused| {
+            audit::unsigned(&self.auditor(plugin), &refused);
+            CoreError::Denied(Box::new(refused))
+        })
+    }
+
     /// Whose word there is for these bytes.
     fn trust(&self, plugin: &Description) -> Result<Trust, SignatureRefused> {
         let trust = self.trust.check(&plugin.info.digest, plugin.signature.as_deref())?;
@@ -85,14 +97,53 @@ impl HostTerms {
         Ok(trust)
     }
 
+    /// The terms of a plugin that was granted this.
+    fn terms_within(
+        &self,
+        plugin: &Description,
+        grant: Grant,
+        reach: Reach,
+    ) -> Result<Terms<HostState>, Box<dyn Explain + Send + Sync>> {
+        let auditor = self.auditor(plugin);
+        let signer = match self.trust(plugin) {
+            Ok(trust) => trust.to_string(),
+            Err(refused) => {
+                audit::unsigned(&auditor, &refused);
+                return Err(Box::new(refused));
+            }
+        };
+        let settings = self.plugins.get(plugin.name()).cloned().unwrap_or_default();
+        if let Err(refused) = check_composition(&plugin.manifest, &settings.compose) {
+            return Err(Box::new(refused));
+        }
+        auditor.lifecycle("admitted", &format!("{}, {signer}", plugin.info.digest));
+        // An amount within its ceiling is no news.
+        let told = grant.decisions().iter().filter(|told| !(told.is_amount() && told.is_granted()));
+        auditor.granted(told.map(ToString::to_string).collect());
+        let limits = grant.limits().clone();
+        let data_dir = self.data.as_ref().map(|data| data.join(plugin.name().as_str()));
+        let confinement = Confinement::new(grant, auditor.clone(), &self.shares, data_dir);
+        let mut terms = Terms::new(self.store_data(plugin, confinement, reach));
+        terms.watch = Some(Arc::new(move |error| audit::failed(&auditor, error)));
+        terms.timeout = limits.timeout;
+        terms.cpu_time = limits.cpu_time;
+        terms.pool = PoolConfig::new(limits.max_instances);
+        terms.pool.isolation = match settings.per_call {
+            true => Isolation::PerCall,
+            false => plugin.manifest.plugin.isolation,
+        };
+        terms.on_failure = settings.on_failure;
+        Ok(terms)
+    }
+
     /// Makes the data of each new store of a plugin.
     fn store_data(
         &self,
         plugin: &Description,
         confinement: Confinement,
+        reach: Reach,
     ) -> impl Fn() -> HostState + Send + Sync + 'static {
-        let config = self.config.clone();
-        let events = self.subscribers.bus().source(plugin.name().clone());
+        let Reach { config, events } = reach;
         let (name, version) = (plugin.name().clone(), plugin.version().to_string());
         let fetch = Arc::new(Fetch::new(confinement.net().clone()));
         let keeps_data = self.data.is_some();
@@ -117,6 +168,12 @@ impl HostTerms {
             HostState::new(&confinement, ipc.build())
         }
     }
+}
+
+/// What of the host's a plugin reaches, beside what it is granted.
+struct Reach {
+    config: Arc<dyn ConfigStore>,
+    events: EventSource,
 }
 
 /// A plugin wants to share its store, and so its grant, with another, and the operator does not agree.
@@ -174,37 +231,33 @@ impl Embedder<HostState> for HostTerms {
         &self,
         plugin: &Description,
     ) -> Result<Terms<HostState>, Box<dyn Explain + Send + Sync>> {
-        let auditor = self.auditor(plugin);
-        let signer = match self.trust(plugin) {
-            Ok(trust) => trust.to_string(),
-            Err(refused) => {
-                audit::unsigned(&auditor, &refused);
-                return Err(Box::new(refused));
-            }
-        };
-        let settings = self.plugins.get(plugin.name()).cloned().unwrap_or_default();
-        if let Err(refused) = check_composition(&plugin.manifest, &settings.compose) {
-            return Err(Box::new(refused));
-        }
         let grant = self.grant(&plugin.manifest);
-        auditor.lifecycle("admitted", &format!("{}, {signer}", plugin.info.digest));
-        // An amount within its ceiling is no news.
-        let told = grant.decisions().iter().filter(|told| !(told.is_amount() && told.is_granted()));
-        auditor.granted(told.map(ToString::to_string).collect());
-        let limits = grant.limits().clone();
-        let data_dir = self.data.as_ref().map(|data| data.join(plugin.name().as_str()));
-        let confinement = Confinement::new(grant, auditor.clone(), &self.shares, data_dir);
-        let mut terms = Terms::new(self.store_data(plugin, confinement));
-        terms.watch = Some(Arc::new(move |error| audit::failed(&auditor, error)));
-        terms.timeout = limits.timeout;
-        terms.cpu_time = limits.cpu_time;
-        terms.pool = PoolConfig::new(limits.max_instances);
-        terms.pool.isolation = match settings.per_call {
-            true => Isolation::PerCall,
-            false => plugin.manifest.plugin.isolation,
+        let reach = Reach {
+            config: self.config.clone(),
+            events: self.subscribers.bus().source(plugin.name().clone()),
         };
-        terms.on_failure = settings.on_failure;
-        Ok(terms)
+        self.terms_within(plugin, grant, reach)
+    }
+
+    /// What it would read, it may; what it would change, it may not. What it keeps is forgotten with it.
+    fn shadow_terms(
+        &self,
+        plugin: &Description,
+    ) -> Result<Terms<HostState>, Box<dyn Explain + Send + Sync>> {
+        let mut manifest = plugin.manifest.clone();
+        let permissions = &mut manifest.permissions;
+        permissions.fs.retain(|permission| permission.access.reads());
+        permissions.fs.iter_mut().for_each(|permission| permission.access = FsAccess::Read);
+        permissions.net.clear();
+        permissions.messages.clear();
+        // Of a bus that nobody listens to.
+        let log = EventLog::new(EventLogLimits::default());
+        let nobody = EventBus::new(BusSettings::default(), log);
+        let reach = Reach {
+            config: Arc::new(ScratchConfig::new(self.config.clone())),
+            events: nobody.source(plugin.name().clone()),
+        };
+        self.terms_within(plugin, self.policy.grant(&Request::from_manifest(&manifest)), reach)
     }
 
     fn changed(&self, name: &PluginId, versions: &[Arc<Plugin<HostState>>]) {

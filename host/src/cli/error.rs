@@ -1,13 +1,15 @@
 //! Errors, as a person or a program at the terminal reads them.
 
+use std::borrow::Cow;
+
 use host::Explain;
 
 /// An error on its way to the terminal: what happened, its code, and one thing to do next.
 #[derive(Debug)]
 pub(crate) struct CliError {
     message: String,
-    code: &'static str,
-    remedy: &'static str,
+    code: Cow<'static, str>,
+    remedy: Cow<'static, str>,
 }
 
 impl<E: Explain> From<E> for CliError {
@@ -19,12 +21,17 @@ impl<E: Explain> From<E> for CliError {
 impl CliError {
     /// An error that somebody else keeps.
     pub(crate) fn from_ref(error: &impl Explain) -> Self {
-        Self { message: host::chain(error), code: error.code(), remedy: error.remedy() }
+        Self::new(host::chain(error), error.code(), error.remedy())
     }
 
     /// An error of the command line itself.
     pub(crate) fn new(message: String, code: &'static str, remedy: &'static str) -> Self {
-        Self { message, code, remedy }
+        Self { message, code: code.into(), remedy: remedy.into() }
+    }
+
+    /// An error that a host has told.
+    pub(crate) fn told(message: String, code: String, remedy: String) -> Self {
+        Self { message, code: code.into(), remedy: remedy.into() }
     }
 
     /// A file of the caller's that cannot be used.

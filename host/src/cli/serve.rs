@@ -39,14 +39,14 @@ pub(crate) struct Serve {
     /// Start plugins when they are first called, instead of all at once.
     #[arg(long)]
     lazy: bool,
-    /// A file with the token that operators show to start, unload and reload plugins. Without it nobody
-    /// can, over HTTP.
+    /// A file with the token that operators show to deploy, start, unload and reload plugins. Without it
+    /// nobody can, over HTTP.
     #[arg(long, value_name = "FILE", env = "PLUGIN_HOST_ADMIN_TOKEN_FILE")]
     admin_token_file: Option<PathBuf>,
 }
 
 /// A token is 16 to 512 printable characters, without spaces.
-fn read_token(path: &Path) -> Result<String, CliError> {
+pub(super) fn read_token(path: &Path) -> Result<String, CliError> {
     let bytes = host_core::read_file(path, 1 << 10)?;
     let text = String::from_utf8(bytes).unwrap_or_default();
     let token = text.trim();

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{App, Problem, body, request};
 use crate::{
-    HostError, PluginRef,
+    Answered, HostError, PluginRef,
     documents::{Detail, ListDocument, PluginDocument},
 };
 
@@ -35,12 +35,15 @@ pub(super) async fn process(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let plugin = parse(plugin)?;
+    let plugin = parse(plugin)?.on(request::side(&headers));
     let (call, _share) = call(&app, &plugin, Operation::Process, &uri, &headers, body).await?;
-    let reply = app.host.process(&plugin, call).await?;
+    let Answered { reply, version } = app.host.answer(&plugin, call).await?;
 
     let mut response = reply.output.into_response();
     let headers = response.headers_mut();
+    if let Ok(version) = HeaderValue::from_str(&version.to_string()) {
+        headers.insert(VERSION, version);
+    }
     headers.insert(header::CONTENT_TYPE, media_type(&reply.content_type));
     headers.insert(ITEMS, reply.items_processed.into());
     if let Some(degraded) = reply.degraded
@@ -82,11 +85,12 @@ pub(super) async fn call_function(
     let call = serde_json::from_slice(&bytes).map_err(|error| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "http/invalid-json").detailed(&error)
     })?;
-    let caller = request::caller(&headers);
+    let (caller, plugin) = (request::caller(&headers), plugin.on(request::side(&headers)));
     let reply = app.host.call(&plugin, &caller, &FunctionCall::Json(call)).await?;
     Ok(Json(ResultDocument { result: reply.into_json() }))
 }
 
+const VERSION: HeaderName = HeaderName::from_static("x-plugin-version");
 const ITEMS: HeaderName = HeaderName::from_static("x-items-processed");
 const DEGRADED: HeaderName = HeaderName::from_static("x-plugin-degraded");
 const WARNING: HeaderName = HeaderName::from_static("x-plugin-warning");
@@ -111,6 +115,7 @@ pub(super) async fn validate(
     body: Body,
 ) -> Result<Json<ValidDocument>, Problem> {
     let plugin = parse(plugin)?;
+    let plugin = plugin.on(request::side(&headers));
     let (call, _share) = call(&app, &plugin, Operation::Validate, &uri, &headers, body).await?;
     Ok(Json(ValidDocument { valid: app.host.validate(&plugin, call).await? }))
 }

@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use host_core::CoreError;
+use host_deploy::{Illegal, storage::StorageError};
 use host_ipc::channel::MessageError;
 use plugin_contract::Explain;
 use serde::Serialize;
@@ -69,6 +70,13 @@ impl Problem {
                 "this is for operators",
                 "send the operator's token as `authorization: Bearer TOKEN`",
             ),
+            "http/invalid-if-match" => (
+                "`if-match` holds no revision of a deployment",
+                "send the number that the deployment was told with, or leave the field out",
+            ),
+            "http/version-missing" => {
+                ("this route wants a version", "name the plugin as `NAME@VERSION`")
+            }
             "http/unsupported-media-type" => {
                 ("this route does not take this media type", "send `application/json`")
             }
@@ -115,7 +123,20 @@ pub(super) fn status(error: &HostError) -> StatusCode {
         HostError::Message(error) => message_status(error),
         HostError::UnknownPlugin(_) | HostError::Name(_) => StatusCode::NOT_FOUND,
         HostError::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        HostError::InvalidEvent(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        HostError::InvalidEvent(_) | HostError::InvalidUpload(_) | HostError::Contract { .. } => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        HostError::Deploy(Illegal::UnknownVersion { .. }) | HostError::NotDeployed(_) => {
+            StatusCode::NOT_FOUND
+        }
+        HostError::Deployments(StorageError::Conflict { .. }) => StatusCode::PRECONDITION_FAILED,
+        HostError::Deployments(StorageError::Full(_)) => StatusCode::INSUFFICIENT_STORAGE,
+        HostError::Deploy(_)
+        | HostError::Managed(_)
+        | HostError::BreakingChange { .. }
+        | HostError::StatefulCanary { .. }
+        | HostError::LastStep { .. } => StatusCode::CONFLICT,
+        HostError::NoDeployments => StatusCode::FORBIDDEN,
         HostError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -11,6 +11,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use host_deploy::verdict::Arm;
 use plugin_contract::Caller;
 use uuid::Uuid;
 
@@ -18,6 +19,7 @@ use crate::http::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+const SIDE: HeaderName = HeaderName::from_static("x-plugin-side");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 tokio::task_local! {
@@ -49,6 +51,15 @@ pub(super) fn caller(headers: &HeaderMap) -> Caller {
     caller.user_id = user_id(headers);
     caller.trace = trace(headers);
     caller
+}
+
+/// Which side of a canary is to answer, for those who test it. Anything else means neither.
+pub(super) fn side(headers: &HeaderMap) -> Option<Arm> {
+    match headers.get(SIDE)?.as_bytes() {
+        b"canary" => Some(Arm::Canary),
+        b"stable" => Some(Arm::Stable),
+        _ => None,
+    }
 }
 
 /// The trace that a request belongs to: `00-`, 32 and 16 hexadecimal digits, and flags.

@@ -10,6 +10,7 @@ use host_core::{
 };
 use host_ipc::{Event, Origin, Settled};
 use plugin_contract::PluginId;
+use semver::Version;
 
 use super::PluginHost;
 use crate::{
@@ -27,6 +28,15 @@ pub struct Delivery {
     pub settled: Option<Settled>,
 }
 
+/// An answer, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The answer.
+    pub reply: ProcessReply,
+    /// The version that was asked; if it was out of order, [`ProcessReply::degraded`] says who answered.
+    pub version: Version,
+}
+
 impl PluginHost {
     /// Turns one input into one output.
     ///
@@ -35,11 +45,28 @@ impl PluginHost {
     pub async fn process(
         &self,
         plugin: &PluginRef,
-        mut call: ProcessCall,
+        call: ProcessCall,
     ) -> Result<ProcessReply, HostError> {
-        routed!(self.inner.find(plugin), found => {
+        Ok(self.answer(plugin, call).await?.reply)
+    }
+
+    /// The same, with who answered.
+    ///
+    /// # Errors
+    /// As for [`PluginHost::process`].
+    pub async fn answer(
+        &self,
+        plugin: &PluginRef,
+        mut call: ProcessCall,
+    ) -> Result<Answered, HostError> {
+        routed!(self.inner.find_for(plugin, &call.caller), found => {
             check_accepts(&found, plugin, &call.content_type)?;
-            found.process(&mut call).await
+            let mirrored = found.mirrored(&call);
+            let answer = found.process(&mut call).await;
+            if let Some(mirrored) = mirrored {
+                mirrored.compare_with(&answer);
+            }
+            answer.map(|reply| Answered { reply, version: found.version().clone() })
         })
     }
 
@@ -52,7 +79,7 @@ impl PluginHost {
         plugin: &PluginRef,
         mut call: ProcessCall,
     ) -> Result<bool, HostError> {
-        routed!(self.inner.find(plugin), found => {
+        routed!(self.inner.find_for(plugin, &call.caller), found => {
             check_accepts(&found, plugin, &call.content_type)?;
             found.validate(&mut call).await
         })
@@ -89,7 +116,7 @@ impl PluginHost {
         caller: &Caller,
         call: &FunctionCall,
     ) -> Result<FunctionReply, HostError> {
-        routed!(self.inner.find(plugin), found => found.call(caller, call).await)
+        routed!(self.inner.find_for(plugin, caller), found => found.call(caller, call).await)
     }
 
     /// The functions that a plugin exports; it is started first where that is due.
@@ -135,7 +162,7 @@ impl PluginHost {
         input: StreamInput,
     ) -> Result<StreamReply, HostError> {
         let mut input = Some(input);
-        routed!(self.inner.find(plugin), found => {
+        routed!(self.inner.find_for(plugin, &call.caller), found => {
             check_accepts(&found, plugin, &call.content_type)?;
             found.stream(&call, &mut input).await
         })

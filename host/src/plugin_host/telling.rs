@@ -145,12 +145,12 @@ impl PluginHost {
 
 impl Inner {
     fn info(&self, plugin: &HostPlugin) -> PluginInfo {
-        let routed = self.terms.routes.route(plugin.name());
+        let routed = self.terms.routes.stable(plugin.name());
         let manifest = &plugin.description().manifest;
         PluginInfo {
             name: plugin.name().clone(),
             version: plugin.version().clone(),
-            is_default: routed.is_some_and(|routed| Arc::ptr_eq(&*routed, plugin)),
+            is_default: routed.is_some_and(|routed| Arc::ptr_eq(&routed, plugin)),
             state: plugin.state(),
             world: plugin.world(),
             description: manifest.plugin.description.clone(),

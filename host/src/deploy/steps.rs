@@ -1,0 +1,681 @@
+//! The steps of one plugin, each decided, stored, and then put into effect.
+//!
+//! What may fail comes first: a new revision is compiled, initialised and probed apart from all others. Only
+//! then is the step stored, and only then do calls go elsewhere. If anything fails before, what served goes on
+//! as if nothing had been.
+
+use std::{path::Path, sync::Arc};
+
+use futures::FutureExt;
+use host_core::{CoreError, Found, Newcomer, Purpose, read_artifact};
+use host_deploy::{
+    Command, Deployment, Illegal, Note, PermissionDiff, Plan, PluginVersion, Record, Rollout,
+    Shadow, Split, Status, compat,
+};
+use plugin_contract::{Digest, Explain, PluginId, SYSTEM_PACKAGE};
+use semver::Version;
+use tokio::time::Instant;
+
+use super::{
+    Asked, Contract, Deployments, Lane, Mirror, Trial, Upload, by_host, count, intake::Intake,
+    lock, now_ms, wit::Wit,
+};
+use crate::{
+    HostError, blocking,
+    routes::{Directive, HostPlugin},
+    state::HostState,
+};
+
+/// What is done with a version once it is staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Then {
+    /// The first version of a plugin answers calls at once; any other waits for what is decided.
+    #[default]
+    FirstServes,
+    /// It waits, even if it is the first.
+    Stage,
+    /// It answers calls at once.
+    Activate,
+}
+
+/// How a version is deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeployOptions {
+    /// What comes next.
+    pub then: Then,
+    /// Takes a version that is older than what serves.
+    pub allow_downgrade: bool,
+    /// Takes a version that callers of the one before cannot live with.
+    pub allow_breaking: bool,
+}
+
+/// What came of deploying a version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployed {
+    /// The version, as it stands now.
+    pub version: PluginVersion,
+    /// How its contract compares with that of what served; `None` if nothing did.
+    pub contract: Option<Contract>,
+    /// What it asks for that what served did not, and the other way round.
+    pub permissions: PermissionDiff,
+    /// The revision of the deployment.
+    pub revision: u64,
+}
+
+impl Deployments {
+    /// Takes an upload in. Returns once it is staged, or serves.
+    pub(crate) async fn deploy(
+        &self,
+        upload: Upload,
+        options: DeployOptions,
+        asked: &Asked,
+    ) -> Result<Deployed, HostError> {
+        let intake = Intake::read(upload, self.terms.clone(), self.admission.clone()).await?;
+        let lane = self.lane_or_new(intake.name());
+        let _turn = lane.turn().await;
+        self.adopt(&lane).await?;
+        check_seen(&lane, asked)?;
+        let deployment = lane.deployment();
+        let note = asked.note("deployed");
+
+        let contract = self.compare(&deployment, &intake, options.allow_breaking).await?;
+        let active = self.active_plugin(&lane);
+        let manifest = active.as_ref().map(|active| &active.description().manifest);
+        let permissions = intake.asks_beyond(manifest);
+        self.registry.check_fits(active.as_ref(), intake.manifest())?;
+
+        let version = intake.version().clone();
+        let known = deployment.versions.get(&version);
+        let is_news = known.is_none_or(|known| known.status == Status::Failed);
+        let release = intake.release(&permissions, now_ms());
+        let stage = Command::Stage {
+            version: Box::new(release.clone()),
+            allow_downgrade: options.allow_downgrade,
+        };
+        // Refused before it is kept and run.
+        deployment.apply(stage.clone(), &note)?;
+        self.keep(&intake).await?;
+        if is_news && release.awaits_approval.is_empty() {
+            self.probe(&lane, &release, stage.clone(), &note).await?;
+        }
+        self.commit(&lane, stage, &note).await?;
+        let serves = match options.then {
+            Then::Activate => true,
+            Then::FirstServes => deployment.active().is_none(),
+            Then::Stage => false,
+        };
+        let staged = lane.deployment();
+        let staged = staged.version(&version)?;
+        if serves && staged.status == Status::Staged && staged.awaits_approval.is_empty() {
+            self.take_over(&lane, &version, Command::Activate(version.clone()), &note).await?;
+        }
+        self.collect(&lane).await;
+        let deployment = lane.deployment();
+        Ok(Deployed {
+            version: deployment.version(&version)?.clone(),
+            contract,
+            permissions,
+            revision: deployment.revision,
+        })
+    }
+
+    /// Agrees to what a version asks for.
+    pub(crate) async fn approve(
+        &self,
+        name: &PluginId,
+        version: &Version,
+        asked: &Asked,
+    ) -> Result<Deployment, HostError> {
+        let lane = self.known(name)?;
+        let _turn = lane.turn().await;
+        check_seen(&lane, asked)?;
+        self.commit(&lane, Command::Approve(version.clone()), &asked.note("approved")).await
+    }
+
+    /// Has a version answer all calls.
+    pub(crate) async fn activate(
+        &self,
+        name: &PluginId,
+        version: &Version,
+        asked: &Asked,
+    ) -> Result<Deployment, HostError> {
+        let lane = self.known(name)?;
+        let _turn = lane.turn().await;
+        check_seen(&lane, asked)?;
+        let command = Command::Activate(version.clone());
+        self.take_over(&lane, version, command, &asked.note("activated")).await?;
+        self.collect(&lane).await;
+        Ok(lane.deployment())
+    }
+
+    /// Gives a version the first share of a plan.
+    pub(crate) async fn canary(
+        &self,
+        name: &PluginId,
+        version: &Version,
+        plan: Plan,
+        asked: &Asked,
+    ) -> Result<Deployment, HostError> {
+        let lane = self.known(name)?;
+        let _turn = lane.turn().await;
+        check_seen(&lane, asked)?;
+        let note = asked.note("a canary");
+        let command = Command::StartCanary { version: version.clone(), plan: plan.clone() };
+        let deployment = lane.deployment();
+        deployment.apply(command.clone(), &note)?;
+        let active = self.active_plugin(&lane);
+        if active.as_ref().is_some_and(hands_over) {
+            // Each would have a state of its own, and one of the two would be lost.
+            return Err(HostError::StatefulCanary { plugin: name.clone() });
+        }
+        let new = self.start(&lane, version, Purpose::Serve).await?;
+        let manifest = new.plugin().description().manifest.clone();
+        if let Err(error) = self.registry.check_fits(active.as_ref(), &manifest) {
+            new.discard(Instant::now()).await;
+            return Err(error.into());
+        }
+        let plugin = self.registry.install(new, true).await?;
+        if let Err(error) = self.commit(&lane, command, &note).await {
+            self.remove(&plugin);
+            return Err(error);
+        }
+        self.end_mirror(&lane);
+        self.lead_trial(&lane, Rollout::new(version.clone(), plan));
+        Ok(lane.deployment())
+    }
+
+    /// Has the canary answer all calls.
+    pub(crate) async fn promote(
+        &self,
+        name: &PluginId,
+        asked: &Asked,
+    ) -> Result<Deployment, HostError> {
+        let lane = self.known(name)?;
+        let _turn = lane.turn().await;
+        check_seen(&lane, asked)?;
+        self.promote_now(&lane, &asked.note("promoted")).await?;
+        self.collect(&lane).await;
+        Ok(lane.deployment())
+    }
+
+    pub(super) async fn promote_now(&self, lane: &Lane, note: &Note) -> Result<(), HostError> {
+        let old = self.active_plugin(lane);
+        self.commit(lane, Command::Promote, note).await?;
+        let deployment = lane.deployment();
+        let new = deployment.active().and_then(|new| self.registry.get(&lane.name, &new.version));
+        if let Some(new) = new {
+            new.set_candidate(false);
+        }
+        self.end_trial(lane);
+        count(&lane.counts.swaps);
+        if let Some(old) = old {
+            self.remove(&old);
+        }
+        Ok(())
+    }
+
+    /// Goes back: from the canary to what serves, or from what serves to `to`, or to what served before.
+    pub(crate) async fn roll_back(
+        &self,
+        name: &PluginId,
+        to: Option<&Version>,
+        asked: &Asked,
+    ) -> Result<Deployment, HostError> {
+        let lane = self.known(name)?;
+        let _turn = lane.turn().await;
+        check_seen(&lane, asked)?;
+        let note = asked.note("rolled back");
+        let deployment = lane.deployment();
+        let active = deployment.active().map(|active| &active.version);
+        if deployment.canary().is_some() && (to.is_none() || to == active) {
+            self.end_canary(&lane, Command::Withdraw, &note).await?;
+        } else {
+            if deployment.canary().is_some() {
+                self.end_canary(&lane, Command::Withdraw, &note).await?;
+            }
+            let to = match to {
+                Some(to) => to.clone(),
+                None => deployment.previous()?.version.clone(),
+            };
+            self.take_over(&lane, &to, Command::Restore(to.clone()), &note).await?;
+        }
+        count(&lane.counts.rollbacks);
+        Ok(lane.deployment())
+    }
+
+    /// Takes the canary out.
+    pub(super) async fn end_canary(
+        &self,
+        lane: &Lane,
+        command: Command,
+        note: &Note,
+    ) -> Result<(), HostError> {
+        let canary = lane.deployment().canary().map(|canary| canary.version.clone());
+        self.commit(lane, command, note).await?;
+        self.end_trial(lane);
+        let plugin = canary.and_then(|version| self.registry.get(&lane.name, &version));
+        if let Some(plugin) = plugin {
+            self.remove(&plugin);
+        }
+        Ok(())
+    }
+
+    /// Changes how a rollout goes on: `what` becomes of it is decided by `change`, which says whether it may.
+    pub(crate) async fn steer(
+        &self,
+        name: &PluginId,
+        what: &'static str,
+        asked: &Asked,
+        change: impl FnOnce(&mut Rollout) -> bool + Send,
+    ) -> Result<Deployment, HostError> {
+        let lane = self.known(name)?;
+        let _turn = lane.turn().await;
+        check_seen(&lane, asked)?;
+        let none = || Illegal::NoCanary { name: name.clone() };
+        let mut rollout = lane.trial().ok_or_else(none)?.rollout();
+        if !change(&mut rollout) {
+            return Err(HostError::LastStep { plugin: name.clone() });
+        }
+        self.go_on(&lane, rollout, what, &asked.note(what)).await?;
+        Ok(lane.deployment())
+    }
+
+    /// Stores how a rollout goes on, and has calls go by it.
+    pub(super) async fn go_on(
+        &self,
+        lane: &Lane,
+        rollout: Rollout,
+        what: &'static str,
+        note: &Note,
+    ) -> Result<(), HostError> {
+        let progress = Command::Progress { rollout: Box::new(rollout.clone()), what: Some(what) };
+        self.commit(lane, progress, note).await?;
+        if let Some(trial) = lane.trial() {
+            trial.set(rollout);
+        }
+        self.lead(lane);
+        Ok(())
+    }
+
+    /// Mirrors a share of the calls to a version.
+    pub(crate) async fn shadow(
+        &self,
+        name: &PluginId,
+        shadow: Shadow,
+        asked: &Asked,
+    ) -> Result<Deployment, HostError> {
+        let lane = self.known(name)?;
+        let _turn = lane.turn().await;
+        check_seen(&lane, asked)?;
+        let note = asked.note("a shadow");
+        let command = Command::StartShadow(shadow.clone());
+        lane.deployment().apply(command.clone(), &note)?;
+        let new = self.start(&lane, &shadow.version, Purpose::Shadow).await?;
+        if let Err(error) = self.commit(&lane, command, &note).await {
+            new.discard(Instant::now()).await;
+            return Err(error);
+        }
+        self.mirror(&lane, new, &shadow);
+        Ok(lane.deployment())
+    }
+
+    pub(super) fn mirror(&self, lane: &Lane, new: Newcomer<HostState>, shadow: &Shadow) {
+        self.end_mirror(lane);
+        let split =
+            Split::new(&self.split_key, salt(&lane.name, &shadow.version).as_bytes(), shadow.share);
+        let mirror = Arc::new(Mirror::new(new, split));
+        *lock(&lane.mirror) = Some(mirror.clone());
+        self.terms.routes.mirror(&lane.name, Some(mirror));
+    }
+
+    /// Mirrors no more.
+    pub(crate) async fn end_shadow(
+        &self,
+        name: &PluginId,
+        asked: &Asked,
+    ) -> Result<Deployment, HostError> {
+        let lane = self.known(name)?;
+        let _turn = lane.turn().await;
+        check_seen(&lane, asked)?;
+        self.commit(&lane, Command::StopShadow, &asked.note("no shadow")).await?;
+        self.end_mirror(&lane);
+        Ok(lane.deployment())
+    }
+
+    /// What happened to a plugin, the newest last.
+    pub(crate) async fn history(
+        &self,
+        name: &PluginId,
+        limit: usize,
+    ) -> Result<Vec<Record>, HostError> {
+        self.known(name)?;
+        Ok(self.storage.history(name, limit).await?)
+    }
+
+    fn known(&self, name: &PluginId) -> Result<Arc<Lane>, HostError> {
+        let lane = self.lane(name).filter(|lane| lane.is_known());
+        lane.ok_or_else(|| HostError::NotDeployed(name.clone()))
+    }
+
+    /// Has a version take the place of what serves.
+    async fn take_over(
+        &self,
+        lane: &Lane,
+        version: &Version,
+        command: Command,
+        note: &Note,
+    ) -> Result<(), HostError> {
+        let deployment = lane.deployment();
+        // Refused before anything is run.
+        let next = deployment.apply(command.clone(), note)?.deployment;
+        let new = match self.start(lane, version, Purpose::Serve).await {
+            Ok(new) => new,
+            Err(error) => {
+                // What serves again and again is no worse for a host that has no room for it now.
+                let was = deployment.version(version)?.status;
+                if was == Status::Staged && is_its_own_fault(&error) {
+                    let why = by_host(&format!("it did not start: {}", error.code()));
+                    self.commit(lane, Command::Fail(version.clone()), &why).await?;
+                }
+                return Err(error);
+            }
+        };
+        let ends_shadow = deployment.shadow.is_some() && next.shadow.is_none();
+        let commit = self.commit(lane, command, note).map(|done| done.map(|_| self.direct(lane)));
+        match self.active_plugin(lane) {
+            Some(old) => {
+                // It drains on its own; whoever asked is not to wait for the longest call.
+                let deadline = Instant::now() + self.settings.drain_timeout;
+                self.registry.replace(&old, new, deadline, commit).await?;
+            }
+            None => {
+                let manifest = &new.plugin().description().manifest;
+                let stored = match self.registry.check_fits(None, manifest) {
+                    Ok(()) => commit.await,
+                    Err(error) => Err(error.into()),
+                };
+                if let Err(error) = stored {
+                    new.discard(Instant::now()).await;
+                    return Err(error);
+                }
+                self.registry.install(new, false).await?;
+            }
+        }
+        if ends_shadow {
+            self.end_mirror(lane);
+        }
+        count(&lane.counts.swaps);
+        Ok(())
+    }
+
+    /// Decides, stores, and tells.
+    pub(super) async fn commit(
+        &self,
+        lane: &Lane,
+        command: Command,
+        note: &Note,
+    ) -> Result<Deployment, HostError> {
+        let change = lane.deployment().apply(command, note)?;
+        if change.deployment != lane.deployment() {
+            self.storage.commit(&change).await?;
+            lane.set(change.deployment.clone());
+        }
+        self.tell(lane, &change.records);
+        Ok(change.deployment)
+    }
+
+    /// What an operator did belongs into the audit log, and so does what the host did by itself.
+    fn tell(&self, lane: &Lane, records: &[Record]) {
+        for record in records {
+            let Record { version, what, by, why, .. } = record;
+            let (name, version) = (lane.name.as_str(), version.to_string());
+            self.terms.audit.done(name, &version, what, &format!("by {by}: {why}"));
+            tracing::info!(plugin = name, version, what, by, why, "a deployment changed");
+        }
+    }
+
+    /// Compiles, links, initialises and probes a version, apart from all that serves.
+    async fn start(
+        &self,
+        lane: &Lane,
+        version: &Version,
+        purpose: Purpose,
+    ) -> Result<Newcomer<HostState>, HostError> {
+        let deployment = lane.deployment();
+        let found = self.found(deployment.version(version)?).await?;
+        let new = self.registry.prepare(found, purpose).await?;
+        // Those that can say how they are, are asked before anybody depends on it.
+        new.plugin().check_health().await;
+        if let Some(trouble) = new.plugin().trouble() {
+            new.discard(Instant::now()).await;
+            return Err(CoreError::Shared(trouble).into());
+        }
+        Ok(new)
+    }
+
+    /// Whether a version that was not deployed yet would start. If not, that is stored, too.
+    async fn probe(
+        &self,
+        lane: &Lane,
+        release: &PluginVersion,
+        stage: Command,
+        note: &Note,
+    ) -> Result<(), HostError> {
+        let found = self.found(release).await?;
+        let problem = match self.registry.prepare(found, Purpose::Serve).await {
+            Ok(new) => {
+                new.plugin().check_health().await;
+                let trouble = new.plugin().trouble();
+                new.discard(Instant::now()).await;
+                trouble.map(|trouble| HostError::from(CoreError::Shared(trouble)))
+            }
+            Err(error) => Some(error.into()),
+        };
+        let Some(error) = problem else { return Ok(()) };
+        if is_its_own_fault(&error) {
+            self.commit(lane, stage, note).await?;
+            let why = by_host(&format!("it did not start: {}", error.code()));
+            self.commit(lane, Command::Fail(release.version.clone()), &why).await?;
+        }
+        Err(error)
+    }
+
+    /// A version, as the registry finds plugins.
+    pub(super) async fn found(&self, version: &PluginVersion) -> Result<Found, HostError> {
+        let stored = self.stored(version).await?;
+        blocking(move || Ok(stored.read())).await
+    }
+
+    pub(super) async fn part(&self, part: &Option<Digest>) -> Result<Option<Vec<u8>>, HostError> {
+        match part {
+            Some(part) => Ok(Some(self.storage.get(part).await?.to_vec())),
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps the parts of an upload.
+    async fn keep(&self, intake: &Intake) -> Result<(), HostError> {
+        for part in intake.parts() {
+            self.storage.put(part).await?;
+        }
+        Ok(())
+    }
+
+    /// How the contract of an upload compares with that of what serves.
+    async fn compare(
+        &self,
+        deployment: &Deployment,
+        intake: &Intake,
+        allow_breaking: bool,
+    ) -> Result<Option<Contract>, HostError> {
+        let Some(active) = deployment.active() else { return Ok(None) };
+        let bytes = self.storage.get(&active.artifact.component).await?;
+        let name = intake.name().clone();
+        let old = blocking(move || Wit::of(&name, &bytes)).await?;
+        let report = intake.wit.compared_with(&old);
+        if report.verdict() == compat::Verdict::Breaking && !allow_breaking {
+            return Err(HostError::BreakingChange {
+                plugin: intake.name().clone(),
+                version: intake.version().clone(),
+                active: active.version.clone(),
+                changes: report.breaking().map(ToString::to_string).collect(),
+            });
+        }
+        Ok(Some(report.into()))
+    }
+
+    /// What a directory brought becomes the first version: so that there is something to compare with, and to
+    /// go back to.
+    async fn adopt(&self, lane: &Lane) -> Result<(), HostError> {
+        if lane.is_known() {
+            return Ok(());
+        }
+        let Some(serving) = self.terms.routes.stable(&lane.name) else { return Ok(()) };
+        let upload = read_upload(serving.path(), &self.admission).await?;
+        let intake = Intake::read(upload, self.terms.clone(), self.admission.clone()).await?;
+        if intake.digest() != serving.description().info.digest {
+            // It was changed since, and what serves is nowhere to be had.
+            return Ok(());
+        }
+        let release = intake.release(&PermissionDiff::default(), now_ms());
+        self.keep(&intake).await?;
+        let version = release.version.clone();
+        let note = by_host("it served from a directory before anything was deployed");
+        let stage = Command::Stage { version: Box::new(release), allow_downgrade: true };
+        self.commit(lane, stage, &note).await?;
+        self.commit(lane, Command::Activate(version), &note).await?;
+        self.direct(lane);
+        Ok(())
+    }
+
+    /// The plugin that answers calls, whether it was deployed or lies in a directory.
+    pub(super) fn active_plugin(&self, lane: &Lane) -> Option<HostPlugin> {
+        let deployment = lane.deployment();
+        match deployment.active() {
+            Some(active) => self.registry.get(&lane.name, &active.version),
+            None => self.terms.routes.stable(&lane.name),
+        }
+    }
+
+    /// Says which versions answer from the next look on.
+    pub(super) fn direct(&self, lane: &Lane) {
+        let deployment = lane.deployment();
+        let rollout = lane.trial().map(|trial| trial.rollout());
+        let canary = rollout.map(|Rollout { version, .. }| version).zip(lane.trial());
+        let directive = deployment.active().map(|active| Directive {
+            active: active.version.clone(),
+            canary: canary.map(|(version, trial)| {
+                let salt = salt(&lane.name, &version);
+                let split = Split::new(&self.split_key, salt.as_bytes(), trial.rollout().share());
+                (version, split)
+            }),
+        });
+        self.terms.routes.direct(&lane.name, directive);
+    }
+
+    /// Has calls go by what was decided.
+    fn lead(&self, lane: &Lane) {
+        self.direct(lane);
+        self.registry.look_anew(&lane.name);
+    }
+
+    pub(super) fn lead_trial(&self, lane: &Lane, rollout: Rollout) {
+        let trial = Arc::new(Trial::new(rollout));
+        *lock(&lane.trial) = Some(trial.clone());
+        self.terms.routes.judge(&lane.name, Some(trial));
+        self.lead(lane);
+    }
+
+    fn end_trial(&self, lane: &Lane) {
+        *lock(&lane.trial) = None;
+        self.terms.routes.judge(&lane.name, None);
+        self.lead(lane);
+    }
+
+    pub(super) fn end_mirror(&self, lane: &Lane) {
+        self.terms.routes.mirror(&lane.name, None);
+        if let Some(mirror) = lock(&lane.mirror).take() {
+            mirror.end();
+        }
+    }
+
+    /// Takes a revision out that gets no calls any more, once those under way have ended.
+    pub(super) fn remove(&self, plugin: &HostPlugin) {
+        let (registry, plugin) = (self.registry.clone(), plugin.clone());
+        let deadline = Instant::now() + self.settings.drain_timeout;
+        tokio::spawn(async move {
+            let removed = registry.remove(plugin.name(), plugin.version(), deadline).await;
+            if let Err(error) = removed {
+                // Others need this very version: it stays for them.
+                let (plugin, version) = (plugin.name(), plugin.version());
+                tracing::warn!(%plugin, %version, %error, "a revision stays beside its successor");
+            }
+        });
+    }
+
+    /// Forgets what is not worth keeping. If that fails, it is tried with the next step.
+    async fn collect(&self, lane: &Lane) {
+        let command = Command::Collect(self.settings.retention);
+        let done = async {
+            self.commit(lane, command, &by_host("beyond what is kept")).await?;
+            Ok::<_, HostError>(self.storage.collect().await?)
+        };
+        match done.await {
+            Ok(collected) if collected.parts > 0 => {
+                tracing::info!(
+                    parts = collected.parts,
+                    bytes = collected.bytes,
+                    "artifacts were collected"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old versions could not be forgotten"),
+        }
+    }
+}
+
+/// What distinguishes one rollout from the next in who falls into its share.
+fn salt(name: &PluginId, version: &Version) -> String {
+    format!("{name} {version}")
+}
+
+fn check_seen(lane: &Lane, asked: &Asked) -> Result<(), HostError> {
+    let found = lane.deployment().revision;
+    match asked.seen {
+        Some(seen) if seen != found => {
+            let name = lane.name.clone();
+            Err(host_deploy::storage::StorageError::Conflict { name, seen, found }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a revision keeps something that its successor is handed.
+fn hands_over(plugin: &HostPlugin) -> bool {
+    let mut exported = plugin.description().info.exported_interfaces();
+    exported.any(|name| name.package == SYSTEM_PACKAGE && name.interface == "state-transfer")
+}
+
+/// Whether what kept a version from starting will do so again.
+fn is_its_own_fault(error: &HostError) -> bool {
+    matches!(error, HostError::Core(error) if !error.may_pass() || error.is_breakage())
+}
+
+/// What lies at a path, as it would be uploaded.
+async fn read_upload(path: &Path, admission: &host_core::Admission) -> Result<Upload, HostError> {
+    let (path, admission) = (path.to_owned(), admission.clone());
+    blocking(move || {
+        let artifact = read_artifact(&path, &admission)?;
+        let description = &artifact.description;
+        Ok(Upload {
+            component: artifact.bytes.to_vec(),
+            manifest: description
+                .info
+                .embedded
+                .is_none()
+                .then(|| description.manifest.to_toml().into_bytes()),
+            signature: description.signature.as_ref().map(|signature| signature.to_vec()),
+        })
+    })
+    .await
+}
