@@ -34,5 +34,9 @@
 
 pub mod compat;
 mod router;
+mod share;
+mod split;
 
 pub use router::{Closed, Draining, Lease, Revision, Router};
+pub use share::{Share, ShareError};
+pub use split::{Split, SplitKey, SplitKeyError};
