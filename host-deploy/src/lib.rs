@@ -36,6 +36,7 @@ pub mod compat;
 mod router;
 mod share;
 mod split;
+pub mod verdict;
 
 pub use router::{Closed, Draining, Lease, Revision, Router};
 pub use share::{Share, ShareError};
