@@ -1,4 +1,4 @@
-//! Prints the tables of `docs/rollout-verdicts.md`, in a minute or two:
+//! Prints the tables of `docs/rollout-verdicts.md`, in some minutes:
 //! `cargo run --release -p host-deploy --example verdict-table`.
 
 use std::{hint::black_box, time::Instant};
@@ -13,9 +13,9 @@ use simulation::{Traffic, found, rolled_back};
 
 fn main() {
     let started = Instant::now();
+    println!("observe: {:.0} ns a call\n", cost_ns());
     false_alarms();
     detections();
-    println!("\nobserve: {:.0} ns a call", cost_ns());
     eprintln!("took {:.0} s", started.elapsed().as_secs_f64());
 }
 
@@ -59,33 +59,30 @@ fn detections() {
         ("30 % slower, sigma 0.5, after 150,000 calls", late(slower(1.3, 0.5))),
     ] {
         for share in [100, 500, 2_500, 5_000].map(Share::from_basis_points).into_iter().flatten() {
-            let runs = found(&traffic, share, 400, 300_000);
-            let in_canary = f64::from(share.basis_points()) / 10_000.0;
-            let before = traffic.from_call as f64 * in_canary;
-            let mut until: Vec<f64> = runs
-                .iter()
-                .map(|run| run.map_or(f64::INFINITY, |found| found.canary_calls as f64 - before))
-                .collect();
-            until.sort_by(f64::total_cmp);
-            let part = |calls: f64| {
-                let within = until.iter().filter(|until| **until <= calls * in_canary).count();
-                within as f64 * 100.0 / until.len() as f64
-            };
-            let at = |percent: usize| match until[until.len() * percent / 100] {
-                calls if calls.is_finite() => format!("{:.0}", calls.max(0.0)),
-                _ => "-".to_owned(),
-            };
-            let (early, all, median, most) = (part(60_000.0), part(300_000.0), at(50), at(95));
-            println!("| {name} | {share} | {early:.1} % | {all:.1} % | {median} | {most} |");
-            let misnamed = runs
-                .iter()
-                .flatten()
-                .filter(|found| (found.symptom == Symptom::Errors) != (traffic.failing_more > 0.0));
-            let misnamed = misnamed.count();
-            if misnamed > 0 {
-                eprintln!("{name} at {share}: {misnamed} of {} named otherwise", runs.len());
-            }
+            detection(name, &traffic, share);
         }
+    }
+}
+
+fn detection(name: &str, traffic: &Traffic, share: Share) {
+    let runs = found(traffic, share, 400, 300_000);
+    let percent = |part: usize| part as f64 * 100.0 / runs.len() as f64;
+    let found = || runs.iter().flatten();
+    let early = percent(found().filter(|found| found.calls <= 60_000).count());
+    let all = percent(found().count());
+    let mut canary_calls: Vec<_> = found().map(|found| found.canary_calls).collect();
+    canary_calls.sort_unstable();
+    let within = |percent: usize| match canary_calls.get(runs.len() * percent / 100) {
+        Some(calls) => calls.to_string(),
+        None => "-".to_owned(),
+    };
+    let (median, most) = (within(50), within(95));
+    println!("| {name} | {share} | {early:.1} % | {all:.1} % | {median} | {most} |");
+
+    let by_errors = traffic.failing_more > 0.0;
+    let misnamed = found().filter(|found| (found.symptom == Symptom::Errors) != by_errors).count();
+    if misnamed > 0 {
+        eprintln!("{name} at {share}: {misnamed} called by the other symptom");
     }
 }
 

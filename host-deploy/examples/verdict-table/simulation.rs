@@ -41,6 +41,9 @@ impl Traffic {
 #[derive(Clone, Copy)]
 pub(crate) struct Found {
     pub(crate) symptom: Symptom,
+    /// Calls since the canary began to differ.
+    pub(crate) calls: u64,
+    /// The canary's among them.
     pub(crate) canary_calls: u64,
 }
 
@@ -65,7 +68,7 @@ pub(crate) fn step(
 ) -> Option<Found> {
     let mut comparison = Comparison::new(VerdictSettings::default());
     let share = f32::from(share.basis_points()) / 10_000.0;
-    let mut burst = false;
+    let (mut burst, mut canary_calls) = (false, 0);
     for call in 0..calls {
         let arm = if random.f32() < share { Arm::Canary } else { Arm::Stable };
         burst = traffic.bursts && (random.u16(..1_000) < if burst { 995 } else { 1 });
@@ -75,13 +78,14 @@ pub(crate) fn step(
         }
         if arm == Arm::Canary && call >= traffic.from_call {
             (failing, ns) = (failing + traffic.failing_more, ns * traffic.slower);
+            canary_calls += 1;
         }
         ns *= f64::from(latencies.0[usize::from(random.u16(..))]);
         let latency = Duration::from_nanos(ns as u64);
         comparison.observe(arm, Outcome { failed: random.f64() < failing, latency });
         if let Finding::Harm(harm) = comparison.finding() {
-            let canary_calls = harm.canary.calls;
-            return Some(Found { symptom: harm.symptom, canary_calls });
+            let calls = (call + 1).saturating_sub(traffic.from_call);
+            return Some(Found { symptom: harm.symptom, calls, canary_calls });
         }
     }
     None
