@@ -40,6 +40,7 @@ fn check_harm(errors: bool, canary_calls_max: u64, traffic: Traffic) {
             .into_iter()
             .flatten()
             .filter(|found| (found.symptom == Symptom::Errors) == errors)
+            .filter(|found| found.calls > 0) // not before there was any
             .map(|found| found.canary_calls)
             .collect();
         runs.sort_unstable();
@@ -60,4 +61,10 @@ fn two_points_more_of_errors_are_found_within_the_step() {
 fn a_canary_that_is_slower_by_three_tenths_is_found_within_the_step() {
     check_harm(false, 1_000, Traffic { failing: 0.01, slower: 1.3, ..Traffic::CALM });
     check_harm(false, 3_000, Traffic { failing: 0.01, slower: 1.3, sigma: 1.0, ..Traffic::CALM });
+}
+
+#[test]
+fn harm_that_sets_in_after_minutes_is_found_within_the_step() {
+    let late = Traffic { from_call: 100_000, ..Traffic::CALM };
+    check_harm(true, 3_000, Traffic { failing: 0.01, failing_more: 0.02, ..late });
 }

@@ -108,12 +108,14 @@ pub(crate) fn found(traffic: &Traffic, share: Share, runs: u64, calls: u64) -> V
     on_all_cores(runs, |random| step(random, traffic, &latencies, share, calls))
 }
 
-/// Run `i` has seed `i`, whatever core it is on.
+/// Each run has a seed of its own, the same on whatever core it is. Neighbours are spread far, for
+/// the generator begins alike for seeds that are.
 fn on_all_cores<T: Send>(runs: u64, run: impl Fn(&mut fastrand::Rng) -> T + Sync) -> Vec<T> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let part = |core| {
         let mine = (0..runs).filter(move |seed| seed % cores == core);
-        mine.map(|seed| run(&mut fastrand::Rng::with_seed(seed))).collect::<Vec<T>>()
+        let spread = |seed: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mine.map(|seed| run(&mut fastrand::Rng::with_seed(spread(seed + 1)))).collect::<Vec<T>>()
     };
     std::thread::scope(|scope| {
         let parts: Vec<_> = (0..cores).map(|core| scope.spawn(move || part(core))).collect();
