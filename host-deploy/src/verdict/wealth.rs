@@ -43,14 +43,14 @@ impl Wealth {
         }
     }
 
-    /// With each opening a quarter later than the one before, the last bet is never older than the
-    /// harm by much, and the next never far; and after a million blocks there were but sixty.
+    /// With each opening an eighth later than the one before, the last bet is never older than the
+    /// harm by much, and the next never far; and after a million blocks there were but 110.
     fn open(&mut self) {
         let i = f64::from(self.openings);
         let part = -((i + 1.0) * (i + 2.0) * ODDS.len() as f64).ln();
         self.bets_ln = self.bets_ln.map(|bet| add_ln(bet, part));
         self.openings = self.openings.saturating_add(1);
-        self.next_opening = self.blocks.saturating_add((self.blocks / 4).max(1));
+        self.next_opening = self.blocks.saturating_add((self.blocks / 8).max(1));
     }
 
     /// The logarithm of the e-value: of bets and cash together.
