@@ -20,8 +20,8 @@ pub struct PermissionDiff {
 impl PermissionDiff {
     /// Compares two versions of a plugin.
     pub fn between(old: &Manifest, new: &Manifest) -> Self {
-        let widened = beyond(&old.permissions, &new.permissions);
-        let narrowed = beyond(&new.permissions, &old.permissions);
+        let widened = beyond(&old.permissions, &new.permissions, &Words::WIDENED);
+        let narrowed = beyond(&new.permissions, &old.permissions, &Words::NARROWED);
         let mut diff = Self { widened, narrowed };
         for (name, dependency) in &new.dependencies {
             let was = old.dependencies.get(name).map(|dependency| dependency.link);
@@ -34,8 +34,23 @@ impl PermissionDiff {
     }
 }
 
+/// How a difference is told, by the way that one looks.
+struct Words {
+    denies: [&'static str; 3],
+    backwards: bool,
+}
+
+impl Words {
+    const WIDENED: Self = Self {
+        denies: ["deny.fs is gone", "deny.net is gone", "deny.messages is gone"],
+        backwards: false,
+    };
+    const NARROWED: Self =
+        Self { denies: ["deny.fs", "deny.net", "deny.messages"], backwards: true };
+}
+
 /// What `new` holds beyond `old`.
-fn beyond(old: &Permissions, new: &Permissions) -> Vec<String> {
+fn beyond(old: &Permissions, new: &Permissions, words: &Words) -> Vec<String> {
     let mut lines = Vec::new();
     list(&mut lines, "fs", &new.fs, |wanted| covers(&old.fs, wanted, fs_covers));
     list(&mut lines, "net", &new.net, |wanted| covers(&old.net, wanted, net_covers));
@@ -45,14 +60,15 @@ fn beyond(old: &Permissions, new: &Permissions) -> Vec<String> {
     list(&mut lines, "env", &new.env, |wanted| old.env.contains(wanted));
     // A deny that is gone is room that is won.
     let Deny { fs, net, messages } = &old.deny;
-    list(&mut lines, "deny.fs is gone", fs, |was| covers(&new.deny.fs, was, fs_covers));
-    list(&mut lines, "deny.net is gone", net, |was| covers(&new.deny.net, was, net_covers));
-    list(&mut lines, "deny.messages is gone", messages, |was| {
+    list(&mut lines, words.denies[0], fs, |was| covers(&new.deny.fs, was, fs_covers));
+    list(&mut lines, words.denies[1], net, |was| covers(&new.deny.net, was, net_covers));
+    list(&mut lines, words.denies[2], messages, |was| {
         covers(&new.deny.messages, was, message_covers)
     });
     let mut amount = |name: &str, more: bool, was: String, now: String| {
+        let (from, to) = if words.backwards { (now, was) } else { (was, now) };
         if more {
-            lines.push(format!("{name}: {was} -> {now}"));
+            lines.push(format!("{name}: {from} -> {to}"));
         }
     };
     let (was, now) = (old.memory, new.memory);
@@ -161,6 +177,16 @@ mod tests {
                 "max-instances: 3 -> 4",
             ],
             &["fs: read:/data"],
+        );
+    }
+
+    #[test]
+    fn what_is_narrower_is_told_from_before_to_now() {
+        check(
+            "[permissions]\nmemory = \"65MB\"\n",
+            "[permissions.deny]\nfs = [\"read:/data/key\"]\n",
+            &[],
+            &["deny.fs: read:/data/key", "memory: 65MB -> 64MB"],
         );
     }
 

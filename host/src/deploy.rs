@@ -8,6 +8,7 @@
 //! taken one after the other. Start at `plugin_host/deploying.rs`, which is what operators call.
 
 pub(crate) mod driver;
+mod effects;
 pub(crate) mod intake;
 pub(crate) mod mirror;
 pub(crate) mod resume;

@@ -162,6 +162,7 @@ impl Routes {
         let route = route.ok_or_else(unknown)?;
         let lease = route.router.route(key).map_err(|_| unknown())?;
         let trial = lease.counted_arm().and_then(|arm| Some((route.trial.load_full()?, arm)));
+        let trial = trial.filter(|(trial, _)| trial.is_first(key.id));
         Ok(Found { plugin: (*lease).clone(), trial, mirror: route.mirror.load_full() })
     }
 

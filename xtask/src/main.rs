@@ -11,6 +11,7 @@ mod e2e;
 mod fuzz;
 mod report;
 mod serve;
+mod soak;
 mod test;
 mod tidy;
 mod toolchain;
@@ -38,6 +39,7 @@ enum Command {
     Test(test::Test),
     E2e(e2e::E2e),
     Bench(bench::Bench),
+    Soak(soak::Soak),
     Fuzz(fuzz::Fuzz),
     CheckWit(check_wit::CheckWit),
     Tidy(tidy::Tidy),
@@ -67,6 +69,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Test(command) => command.run(&sh, &root),
         Command::E2e(command) => command.run(&sh, &root),
         Command::Bench(command) => command.run(&sh, &root),
+        Command::Soak(command) => command.run(&sh, &root),
         Command::Fuzz(command) => command.run(&sh, &root),
         Command::CheckWit(command) => command.run(&sh, &root),
         Command::Tidy(command) => command.run(&sh, &root),

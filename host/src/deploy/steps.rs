@@ -4,27 +4,23 @@
 //! then is the step stored, and only then do calls go elsewhere. If anything fails before, what served goes on
 //! as if nothing had been.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use futures::FutureExt;
-use host_core::{CoreError, Found, Newcomer, Purpose, read_artifact};
+use host_core::Purpose;
 use host_deploy::{
     Command, Deployment, Illegal, Note, PermissionDiff, Plan, PluginVersion, Record, Rollout,
-    Shadow, Split, Status, compat,
+    Shadow, Status,
 };
-use plugin_contract::{Digest, Explain, PluginId, SYSTEM_PACKAGE};
+use plugin_contract::{Explain, PluginId, SYSTEM_PACKAGE};
 use semver::Version;
 use tokio::time::Instant;
 
 use super::{
-    Asked, Contract, Deployments, Lane, Mirror, Trial, Upload, by_host, count, intake::Intake,
-    lock, now_ms, wit::Wit,
+    Asked, Contract, Deployments, Lane, Upload, by_host, count, effects::is_its_own_fault,
+    intake::Intake, now_ms,
 };
-use crate::{
-    HostError, blocking,
-    routes::{Directive, HostPlugin},
-    state::HostState,
-};
+use crate::{HostError, routes::HostPlugin};
 
 /// What is done with a version once it is staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,6 +74,12 @@ impl Deployments {
         let deployment = lane.deployment();
         let note = asked.note("deployed");
 
+        let known = deployment.versions.get(intake.version());
+        let release = intake.release(&PermissionDiff::default(), now_ms());
+        if known.is_some_and(|known| known.artifact == release.artifact) {
+            // What was kept may have been damaged since: this mends it.
+            self.keep(&intake).await?;
+        }
         let contract = self.compare(&deployment, &intake, options.allow_breaking).await?;
         let active = self.active_plugin(&lane);
         let manifest = active.as_ref().map(|active| &active.description().manifest);
@@ -85,9 +87,9 @@ impl Deployments {
         self.registry.check_fits(active.as_ref(), intake.manifest())?;
 
         let version = intake.version().clone();
-        let known = deployment.versions.get(&version);
         let is_news = known.is_none_or(|known| known.status == Status::Failed);
-        let release = intake.release(&permissions, now_ms());
+        let awaits_approval = permissions.widened.clone();
+        let release = PluginVersion { awaits_approval, ..release };
         let stage = Command::Stage {
             version: Box::new(release.clone()),
             allow_downgrade: options.allow_downgrade,
@@ -108,6 +110,11 @@ impl Deployments {
         let staged = staged.version(&version)?;
         if serves && staged.status == Status::Staged && staged.awaits_approval.is_empty() {
             self.take_over(&lane, &version, Command::Activate(version.clone()), &note).await?;
+        }
+        if staged.status == Status::Active && self.active_plugin(&lane).is_none() {
+            // It could not be read when the host started.
+            let new = self.start(&lane, &version, Purpose::Serve).await?;
+            self.registry.install(new, false).await?;
         }
         self.collect(&lane).await;
         let deployment = lane.deployment();
@@ -319,15 +326,6 @@ impl Deployments {
         Ok(lane.deployment())
     }
 
-    pub(super) fn mirror(&self, lane: &Lane, new: Newcomer<HostState>, shadow: &Shadow) {
-        self.end_mirror(lane);
-        let split =
-            Split::new(&self.split_key, salt(&lane.name, &shadow.version).as_bytes(), shadow.share);
-        let mirror = Arc::new(Mirror::new(new, split));
-        *lock(&lane.mirror) = Some(mirror.clone());
-        self.terms.routes.mirror(&lane.name, Some(mirror));
-    }
-
     /// Mirrors no more.
     pub(crate) async fn end_shadow(
         &self,
@@ -407,236 +405,6 @@ impl Deployments {
         count(&lane.counts.swaps);
         Ok(())
     }
-
-    /// Decides, stores, and tells.
-    pub(super) async fn commit(
-        &self,
-        lane: &Lane,
-        command: Command,
-        note: &Note,
-    ) -> Result<Deployment, HostError> {
-        let change = lane.deployment().apply(command, note)?;
-        if change.deployment != lane.deployment() {
-            self.storage.commit(&change).await?;
-            lane.set(change.deployment.clone());
-        }
-        self.tell(lane, &change.records);
-        Ok(change.deployment)
-    }
-
-    /// What an operator did belongs into the audit log, and so does what the host did by itself.
-    fn tell(&self, lane: &Lane, records: &[Record]) {
-        for record in records {
-            let Record { version, what, by, why, .. } = record;
-            let (name, version) = (lane.name.as_str(), version.to_string());
-            self.terms.audit.done(name, &version, what, &format!("by {by}: {why}"));
-            tracing::info!(plugin = name, version, what, by, why, "a deployment changed");
-        }
-    }
-
-    /// Compiles, links, initialises and probes a version, apart from all that serves.
-    async fn start(
-        &self,
-        lane: &Lane,
-        version: &Version,
-        purpose: Purpose,
-    ) -> Result<Newcomer<HostState>, HostError> {
-        let deployment = lane.deployment();
-        let found = self.found(deployment.version(version)?).await?;
-        let new = self.registry.prepare(found, purpose).await?;
-        // Those that can say how they are, are asked before anybody depends on it.
-        new.plugin().check_health().await;
-        if let Some(trouble) = new.plugin().trouble() {
-            new.discard(Instant::now()).await;
-            return Err(CoreError::Shared(trouble).into());
-        }
-        Ok(new)
-    }
-
-    /// Whether a version that was not deployed yet would start. If not, that is stored, too.
-    async fn probe(
-        &self,
-        lane: &Lane,
-        release: &PluginVersion,
-        stage: Command,
-        note: &Note,
-    ) -> Result<(), HostError> {
-        let found = self.found(release).await?;
-        let problem = match self.registry.prepare(found, Purpose::Serve).await {
-            Ok(new) => {
-                new.plugin().check_health().await;
-                let trouble = new.plugin().trouble();
-                new.discard(Instant::now()).await;
-                trouble.map(|trouble| HostError::from(CoreError::Shared(trouble)))
-            }
-            Err(error) => Some(error.into()),
-        };
-        let Some(error) = problem else { return Ok(()) };
-        if is_its_own_fault(&error) {
-            self.commit(lane, stage, note).await?;
-            let why = by_host(&format!("it did not start: {}", error.code()));
-            self.commit(lane, Command::Fail(release.version.clone()), &why).await?;
-        }
-        Err(error)
-    }
-
-    /// A version, as the registry finds plugins.
-    pub(super) async fn found(&self, version: &PluginVersion) -> Result<Found, HostError> {
-        let stored = self.stored(version).await?;
-        blocking(move || Ok(stored.read())).await
-    }
-
-    pub(super) async fn part(&self, part: &Option<Digest>) -> Result<Option<Vec<u8>>, HostError> {
-        match part {
-            Some(part) => Ok(Some(self.storage.get(part).await?.to_vec())),
-            None => Ok(None),
-        }
-    }
-
-    /// Keeps the parts of an upload.
-    async fn keep(&self, intake: &Intake) -> Result<(), HostError> {
-        for part in intake.parts() {
-            self.storage.put(part).await?;
-        }
-        Ok(())
-    }
-
-    /// How the contract of an upload compares with that of what serves.
-    async fn compare(
-        &self,
-        deployment: &Deployment,
-        intake: &Intake,
-        allow_breaking: bool,
-    ) -> Result<Option<Contract>, HostError> {
-        let Some(active) = deployment.active() else { return Ok(None) };
-        let bytes = self.storage.get(&active.artifact.component).await?;
-        let name = intake.name().clone();
-        let old = blocking(move || Wit::of(&name, &bytes)).await?;
-        let report = intake.wit.compared_with(&old);
-        if report.verdict() == compat::Verdict::Breaking && !allow_breaking {
-            return Err(HostError::BreakingChange {
-                plugin: intake.name().clone(),
-                version: intake.version().clone(),
-                active: active.version.clone(),
-                changes: report.breaking().map(ToString::to_string).collect(),
-            });
-        }
-        Ok(Some(report.into()))
-    }
-
-    /// What a directory brought becomes the first version: so that there is something to compare with, and to
-    /// go back to.
-    async fn adopt(&self, lane: &Lane) -> Result<(), HostError> {
-        if lane.is_known() {
-            return Ok(());
-        }
-        let Some(serving) = self.terms.routes.stable(&lane.name) else { return Ok(()) };
-        let upload = read_upload(serving.path(), &self.admission).await?;
-        let intake = Intake::read(upload, self.terms.clone(), self.admission.clone()).await?;
-        if intake.digest() != serving.description().info.digest {
-            // It was changed since, and what serves is nowhere to be had.
-            return Ok(());
-        }
-        let release = intake.release(&PermissionDiff::default(), now_ms());
-        self.keep(&intake).await?;
-        let version = release.version.clone();
-        let note = by_host("it served from a directory before anything was deployed");
-        let stage = Command::Stage { version: Box::new(release), allow_downgrade: true };
-        self.commit(lane, stage, &note).await?;
-        self.commit(lane, Command::Activate(version), &note).await?;
-        self.direct(lane);
-        Ok(())
-    }
-
-    /// The plugin that answers calls, whether it was deployed or lies in a directory.
-    pub(super) fn active_plugin(&self, lane: &Lane) -> Option<HostPlugin> {
-        let deployment = lane.deployment();
-        match deployment.active() {
-            Some(active) => self.registry.get(&lane.name, &active.version),
-            None => self.terms.routes.stable(&lane.name),
-        }
-    }
-
-    /// Says which versions answer from the next look on.
-    pub(super) fn direct(&self, lane: &Lane) {
-        let deployment = lane.deployment();
-        let rollout = lane.trial().map(|trial| trial.rollout());
-        let canary = rollout.map(|Rollout { version, .. }| version).zip(lane.trial());
-        let directive = deployment.active().map(|active| Directive {
-            active: active.version.clone(),
-            canary: canary.map(|(version, trial)| {
-                let salt = salt(&lane.name, &version);
-                let split = Split::new(&self.split_key, salt.as_bytes(), trial.rollout().share());
-                (version, split)
-            }),
-        });
-        self.terms.routes.direct(&lane.name, directive);
-    }
-
-    /// Has calls go by what was decided.
-    fn lead(&self, lane: &Lane) {
-        self.direct(lane);
-        self.registry.look_anew(&lane.name);
-    }
-
-    pub(super) fn lead_trial(&self, lane: &Lane, rollout: Rollout) {
-        let trial = Arc::new(Trial::new(rollout));
-        *lock(&lane.trial) = Some(trial.clone());
-        self.terms.routes.judge(&lane.name, Some(trial));
-        self.lead(lane);
-    }
-
-    fn end_trial(&self, lane: &Lane) {
-        *lock(&lane.trial) = None;
-        self.terms.routes.judge(&lane.name, None);
-        self.lead(lane);
-    }
-
-    pub(super) fn end_mirror(&self, lane: &Lane) {
-        self.terms.routes.mirror(&lane.name, None);
-        if let Some(mirror) = lock(&lane.mirror).take() {
-            mirror.end();
-        }
-    }
-
-    /// Takes a revision out that gets no calls any more, once those under way have ended.
-    pub(super) fn remove(&self, plugin: &HostPlugin) {
-        let (registry, plugin) = (self.registry.clone(), plugin.clone());
-        let deadline = Instant::now() + self.settings.drain_timeout;
-        tokio::spawn(async move {
-            let removed = registry.remove(plugin.name(), plugin.version(), deadline).await;
-            if let Err(error) = removed {
-                // Others need this very version: it stays for them.
-                let (plugin, version) = (plugin.name(), plugin.version());
-                tracing::warn!(%plugin, %version, %error, "a revision stays beside its successor");
-            }
-        });
-    }
-
-    /// Forgets what is not worth keeping. If that fails, it is tried with the next step.
-    async fn collect(&self, lane: &Lane) {
-        let command = Command::Collect(self.settings.retention);
-        let done = async {
-            self.commit(lane, command, &by_host("beyond what is kept")).await?;
-            Ok::<_, HostError>(self.storage.collect().await?)
-        };
-        match done.await {
-            Ok(collected) if collected.parts > 0 => {
-                tracing::info!(
-                    parts = collected.parts,
-                    bytes = collected.bytes,
-                    "artifacts were collected"
-                );
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "old versions could not be forgotten"),
-        }
-    }
-}
-
-/// What distinguishes one rollout from the next in who falls into its share.
-fn salt(name: &PluginId, version: &Version) -> String {
-    format!("{name} {version}")
 }
 
 fn check_seen(lane: &Lane, asked: &Asked) -> Result<(), HostError> {
@@ -654,28 +422,4 @@ fn check_seen(lane: &Lane, asked: &Asked) -> Result<(), HostError> {
 fn hands_over(plugin: &HostPlugin) -> bool {
     let mut exported = plugin.description().info.exported_interfaces();
     exported.any(|name| name.package == SYSTEM_PACKAGE && name.interface == "state-transfer")
-}
-
-/// Whether what kept a version from starting will do so again.
-fn is_its_own_fault(error: &HostError) -> bool {
-    matches!(error, HostError::Core(error) if !error.may_pass() || error.is_breakage())
-}
-
-/// What lies at a path, as it would be uploaded.
-async fn read_upload(path: &Path, admission: &host_core::Admission) -> Result<Upload, HostError> {
-    let (path, admission) = (path.to_owned(), admission.clone());
-    blocking(move || {
-        let artifact = read_artifact(&path, &admission)?;
-        let description = &artifact.description;
-        Ok(Upload {
-            component: artifact.bytes.to_vec(),
-            manifest: description
-                .info
-                .embedded
-                .is_none()
-                .then(|| description.manifest.to_toml().into_bytes()),
-            signature: description.signature.as_ref().map(|signature| signature.to_vec()),
-        })
-    })
-    .await
 }

@@ -1,6 +1,7 @@
 //! A rollout that is told of calls while they arrive.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -24,12 +25,40 @@ pub(crate) struct Trial {
     looked_at: Mutex<Instant>,
     /// Told of something that is not stored yet.
     is_news: AtomicBool,
+    callers: RandomState,
+    /// Callers that were heard lately, each in the set of its hash, the last one first.
+    heard: Mutex<Box<[u64]>>,
 }
+
+/// Callers that are remembered: whoever tries again and again is to count once.
+const CALLERS: usize = 4_096;
+
+/// Callers of one set.
+const SET: usize = 8;
 
 impl Trial {
     pub(crate) fn new(rollout: Rollout) -> Self {
         let looked_at = Mutex::new(Instant::now());
-        Self { rollout: Mutex::new(rollout), looked_at, is_news: AtomicBool::new(false) }
+        let heard = Mutex::new(vec![0; CALLERS].into_boxed_slice());
+        let (is_news, callers) = (AtomicBool::new(false), RandomState::new());
+        Self { rollout: Mutex::new(rollout), looked_at, is_news, callers, heard }
+    }
+
+    /// Whether a call under this id is the first of late. All calls of an id are on one side: a caller that
+    /// tries what fails once more would be taken for many, and harm for what it is not.
+    pub(crate) fn is_first(&self, id: &[u8]) -> bool {
+        if id.is_empty() {
+            return true;
+        }
+        // No hash is 0: that is a place where nobody is.
+        let hash = self.callers.hash_one(id).max(1);
+        let sets = (CALLERS / SET) as u64;
+        let mut heard = lock(&self.heard);
+        let set = &mut heard[(hash % sets) as usize * SET..][..SET];
+        let was = set.iter().position(|caller| *caller == hash);
+        set[..=was.unwrap_or(SET - 1)].rotate_right(1);
+        set[0] = hash;
+        was.is_none()
     }
 
     /// A call ended.

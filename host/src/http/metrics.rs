@@ -18,8 +18,11 @@ use prometheus_client::{
 
 use crate::{AuditCounts, PluginHost, PluginMetrics};
 
+mod deployments;
 #[cfg(test)]
 mod tests;
+
+use deployments::DeploymentFigures;
 
 /// The media type of what [`render`] writes.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,6 +32,8 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(super) struct Figures {
     /// One for each version of each plugin.
     pub(super) plugins: Vec<PluginFigures>,
+    /// One for each plugin of which versions were deployed.
+    pub(super) deployments: Vec<DeploymentFigures>,
     pub(super) code: CodeMetrics,
     /// One for each engine.
     pub(super) engines: Vec<EngineFigures>,
@@ -78,6 +83,7 @@ impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.plugins(&mut encoder)?;
         self.calls(&mut encoder)?;
+        deployments::encode(&self.deployments, &mut encoder)?;
         self.code(&mut encoder)?;
         self.engines(&mut encoder)?;
         self.audit(&mut encoder)?;
@@ -108,6 +114,7 @@ impl Figures {
         };
         Self {
             plugins: host.metrics().into_iter().map(plugin).collect(),
+            deployments: host.deployments().iter().map(DeploymentFigures::of).collect(),
             code: host.code_metrics(),
             engines: host.engine_metrics().into_iter().map(engine).collect(),
             audit: host.audit_counts(),

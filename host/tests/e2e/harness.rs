@@ -121,6 +121,11 @@ impl Host {
         self.client.get(format!("{}{path}", self.base)).send().unwrap()
     }
 
+    /// With a token.
+    pub(crate) fn get_as(&self, path: &str, token: &str) -> Response {
+        self.client.get(format!("{}{path}", self.base)).bearer_auth(token).send().unwrap()
+    }
+
     pub(crate) fn post(&self, path: &str) -> RequestBuilder {
         self.client.post(format!("{}{path}", self.base))
     }

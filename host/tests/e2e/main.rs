@@ -6,10 +6,13 @@
 
 mod authority;
 mod bad_input;
+#[path = "../common/chameleon.rs"]
+mod chameleon;
 mod cli;
 mod compile;
 mod containment;
 mod contracts;
+mod deploy;
 mod harness;
 mod http;
 mod operations;

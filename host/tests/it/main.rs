@@ -3,11 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod attacks;
+#[path = "../common/chameleon.rs"]
+mod chameleon;
+mod deploy;
 mod events;
 mod filesystem;
 mod giving_up;
 mod messages;
 mod network;
+#[path = "../common/soak.rs"]
+mod soak;
 mod streams;
 
 use std::{path::PathBuf, time::Duration};

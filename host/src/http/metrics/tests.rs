@@ -6,9 +6,11 @@ use std::{
 
 use host_core::{BreakerState, CodeMetrics, MetricsSnapshot, PluginState, PoolStatus};
 
-use crate::AuditCounts;
+use crate::{AuditCounts, DeployCounts, Status};
 
-use super::{EngineFigures, Figures, PluginFigures, render};
+use super::{
+    DeploymentFigures, EngineFigures, Figures, PluginFigures, deployments::VersionFigures, render,
+};
 
 /// A plugin with 7 calls, 3 of which failed.
 fn plugin(name: &str, version: &str) -> PluginFigures {
@@ -38,6 +40,17 @@ fn figures() -> Figures {
     (code.hits_disk, code.memory_bytes) = (5, 4_096);
     Figures {
         plugins: vec![plugin("image-processor", "0.1.0"), plugin("log-enricher", "1.0.0-rc.1")],
+        deployments: vec![DeploymentFigures {
+            plugin: "image-processor".to_owned(),
+            versions: vec![VersionFigures {
+                version: "0.1.0".to_owned(),
+                status: Status::Active,
+                share: 0.95,
+            }],
+            counts: DeployCounts { swaps: 3, rollbacks: 1, rejected: 2, ..Default::default() },
+            evidence: Some(("0.2.0".to_owned(), 1.5, 2.5)),
+            shadow: None,
+        }],
         code,
         engines: vec![EngineFigures { engine: "unary", memories: 3, ..Default::default() }],
         audit: AuditCounts { violations: 4, write_failures: 0 },
@@ -95,6 +108,14 @@ fn every_figure_is_told() {
     says(&text, r#"event_queue{plugin="log-enricher"} 5"#);
     says(&text, r#"event_deliveries_total{plugin="log-enricher",outcome="handled"} 6"#);
     says(&text, r#"messages_total{outcome="answered"} 8"#);
+    says(
+        &text,
+        r#"plugin_share_ratio{plugin="image-processor",version="0.1.0",status="active"} 0.95"#,
+    );
+    says(&text, r#"plugin_swaps_total{plugin="image-processor"} 3"#);
+    says(&text, r#"plugin_rollbacks_total{plugin="image-processor",by="host"} 2"#);
+    says(&text, r#"rollout_verdicts_total{plugin="image-processor",verdict="reject"} 2"#);
+    says(&text, r#"rollout_evidence{plugin="image-processor",version="0.2.0",of="latency"} 2.5"#);
     assert!(text.ends_with("# EOF\n"));
 }
 
@@ -115,6 +136,7 @@ fn of_a_plugin_that_was_never_called_only_its_state_is_told() {
     let mut figures = figures();
     figures.plugins[0].state = PluginState::Registered;
     figures.plugins[0].calls = MetricsSnapshot::default();
+    figures.deployments.clear();
     let text = render(figures).unwrap();
     let told: Vec<_> = text.lines().filter(|line| line.contains("image-processor")).collect();
     assert_eq!(told.len(), PluginState::ALL.len());

@@ -1,17 +1,19 @@
 //! One component that tests turn into many versions: by writing other digits, as many, into its bytes.
 //!
 //! It answers with its version and its input. Of `KNOBS`, `fail` is how many of a thousand calls fail, `spin`
-//! how many thousand rounds a call takes longer, `start=0` has it not initialize, and `keep=1` has it keep its
-//! input as `last` in its configuration, tell of it as `chameleon.kept`, and answer what it had kept before.
+//! how many thousand rounds a call takes longer, `start=0` has it not initialize, `keep=1` has it keep its
+//! input as `last` in its configuration, tell of it as `chameleon.kept`, and answer what it had kept before, and
+//! `tell=1` has it answer which instance it is, and which of its calls this was.
 
 use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
 use std::hint::black_box;
 
 use guest_sdk::bindings::exports::toolsku::plugin_system::{base_plugin, data_processor};
 use guest_sdk::prelude::*;
 use guest_sdk::{config, events};
 
-static KNOBS: [u8; 64] = *b"KNOBS version=1.0.0 fail=0000 spin=00000 start=1 keep=0 end.....";
+static KNOBS: [u8; 64] = *b"KNOBS version=1.0.0 fail=0000 spin=00000 start=1 keep=0 tell=0 .";
 
 /// What stands after `name=` in the knobs.
 fn knob(name: &str) -> String {
@@ -28,6 +30,8 @@ fn number(name: &str) -> u64 {
 
 thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
+    /// No other instance has this one.
+    static INSTANCE: u64 = RandomState::new().hash_one(0);
 }
 
 /// The plugin. Written against the generated bindings: the SDK would tell the version of the package.
@@ -71,6 +75,9 @@ fn answer(input: &[u8]) -> Result<String> {
         config::set("last", &input)?;
         events::emit("chameleon.kept", &input)?;
         answer.push_str(&format!(" after {}", last.as_deref().unwrap_or("nothing")));
+    }
+    if number("tell") == 1 {
+        answer.push_str(&format!(" {:x} {}", INSTANCE.with(|instance| *instance), calls + 1));
     }
     Ok(answer)
 }
