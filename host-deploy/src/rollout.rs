@@ -19,7 +19,7 @@ use crate::{
 /// | field     | unit         | limits                                             | default            |
 /// |-----------|--------------|----------------------------------------------------|--------------------|
 /// | `steps`   | share        | 1 to 20 of them, each more than the one before     | 1 %, 5 %, 25 %, 100 % |
-/// | `hold`    | time         | 1 ms to 7 days, for each step                      | 60 s               |
+/// | `hold`    | time         | 1 ms to a day, for each step                      | 60 s               |
 /// | `verdict` |              | see [`VerdictSettings`]                            |                    |
 ///
 /// A step of 100 % promotes. A plan that ends below holds its last share until an operator decides.
@@ -59,7 +59,7 @@ impl Plan {
     /// Most steps.
     pub const STEPS_MAX: usize = 20;
     /// Longest time for one step.
-    pub const HOLD_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+    pub const HOLD_MAX: Duration = Duration::from_secs(24 * 3_600);
 
     /// A plan.
     ///
@@ -84,7 +84,7 @@ impl Plan {
             return Err(InvalidPlan("each step must be more than the one before"));
         }
         if hold < Duration::from_millis(1) || hold > Self::HOLD_MAX {
-            return Err(InvalidPlan("a step is held for 1 ms to 7 days"));
+            return Err(InvalidPlan("a step is held for 1 ms to a day"));
         }
         Ok(Self { steps, hold, verdict })
     }

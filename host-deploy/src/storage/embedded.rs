@@ -15,8 +15,8 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -47,7 +47,12 @@ pub struct EmbeddedStorage {
 }
 
 struct Inner {
-    database: Database,
+    /// Where the database is.
+    path: PathBuf,
+    /// There but while it is opened anew.
+    database: RwLock<Option<Database>>,
+    /// It has failed, and takes nothing until it is opened anew.
+    is_broken: AtomicBool,
     parts: PathBuf,
     /// Parts that were put and may be about to be referred to: they are not collected. Bounded, since
     /// each is removed with the commit that refers to it, or is forgotten with the process.
@@ -65,7 +70,8 @@ impl EmbeddedStorage {
     pub fn open(directory: &Path, split_key: SplitKey) -> Result<Self, StorageError> {
         let parts = directory.join("parts");
         fs::create_dir_all(&parts).map_err(StorageError::of_io)?;
-        let database = Database::create(directory.join("deployments.redb")).map_err(failed)?;
+        let path = directory.join("deployments.redb");
+        let database = Database::create(&path).map_err(failed)?;
         // What is not committed after a crash is nobody's.
         for entry in fs::read_dir(&parts).map_err(StorageError::of_io)? {
             let entry = entry.map_err(StorageError::of_io)?;
@@ -93,8 +99,15 @@ impl EmbeddedStorage {
             }
         }
         transaction.commit().map_err(failed)?;
-        let (fresh, writing) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Self { inner: Arc::new(Inner { database, parts, fresh, writing }) })
+        let inner = Inner {
+            path,
+            database: RwLock::new(Some(database)),
+            is_broken: AtomicBool::new(false),
+            parts,
+            fresh: Mutex::default(),
+            writing: AtomicU64::new(0),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Disks are slow and sometimes very slow: never on the threads that serve calls.
@@ -114,6 +127,30 @@ impl Inner {
     fn fresh(&self) -> MutexGuard<'_, HashSet<Digest>> {
         // Nothing panics while it holds the lock.
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has something done with the database. One that has met a full disk wants to be opened anew.
+    fn with<R>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<R, StorageError>,
+    ) -> Result<R, StorageError> {
+        if self.is_broken.load(Ordering::Acquire) {
+            let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+            // The old one holds the file until it is gone.
+            *database = None;
+            *database = Some(Database::create(&self.path).map_err(failed)?);
+            self.is_broken.store(false, Ordering::Release);
+        }
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = &*database else {
+            return Err(StorageError::Failed("it could not be opened anew".into()));
+        };
+        work(database).inspect_err(|error| {
+            use StorageError::{Failed, Full, ReadOnly};
+            if matches!(error, Full(_) | ReadOnly(_) | Failed(_)) {
+                self.is_broken.store(true, Ordering::Release);
+            }
+        })
     }
 
     fn path(&self, part: &Digest) -> PathBuf {
@@ -156,21 +193,29 @@ impl Inner {
     }
 
     fn deployments(&self) -> Result<Vec<Deployment>, StorageError> {
-        let table = self.database.begin_read().map_err(failed)?;
-        let table = table.open_table(DEPLOYMENTS).map_err(failed)?;
-        let mut all = Vec::new();
-        for entry in table.iter().map_err(failed)? {
-            let (name, value) = entry.map_err(failed)?;
-            all.push(read_deployment(name.value(), value.value())?);
-        }
-        Ok(all)
+        self.with(all_deployments)
     }
+}
 
+fn all_deployments(database: &Database) -> Result<Vec<Deployment>, StorageError> {
+    let table = database.begin_read().map_err(failed)?;
+    let table = table.open_table(DEPLOYMENTS).map_err(failed)?;
+    let mut all = Vec::new();
+    for entry in table.iter().map_err(failed)? {
+        let (name, value) = entry.map_err(failed)?;
+        all.push(read_deployment(name.value(), value.value())?);
+    }
+    Ok(all)
+}
+
+impl Inner {
     fn deployment(&self, name: &str) -> Result<Option<Deployment>, StorageError> {
-        let table = self.database.begin_read().map_err(failed)?;
-        let table = table.open_table(DEPLOYMENTS).map_err(failed)?;
-        let value = table.get(name).map_err(failed)?;
-        value.map(|value| read_deployment(name, value.value())).transpose()
+        self.with(|database| {
+            let table = database.begin_read().map_err(failed)?;
+            let table = table.open_table(DEPLOYMENTS).map_err(failed)?;
+            let value = table.get(name).map_err(failed)?;
+            value.map(|value| read_deployment(name, value.value())).transpose()
+        })
     }
 
     fn commit(&self, change: &Change) -> Result<(), StorageError> {
@@ -181,34 +226,36 @@ impl Inner {
                 return Err(StorageError::Missing(part));
             }
         }
-        let transaction = self.database.begin_write().map_err(failed)?;
-        {
-            let mut table = transaction.open_table(DEPLOYMENTS).map_err(failed)?;
-            let found = match table.get(name).map_err(failed)? {
-                Some(value) => read_deployment(name, value.value())?.revision,
-                None => 0,
-            };
-            if found != *seen {
-                let (name, seen) = (deployment.name.clone(), *seen);
-                return Err(StorageError::Conflict { name, seen, found });
+        self.with(|database| {
+            let transaction = database.begin_write().map_err(failed)?;
+            {
+                let mut table = transaction.open_table(DEPLOYMENTS).map_err(failed)?;
+                let found = match table.get(name).map_err(failed)? {
+                    Some(value) => read_deployment(name, value.value())?.revision,
+                    None => 0,
+                };
+                if found != *seen {
+                    let (name, seen) = (deployment.name.clone(), *seen);
+                    return Err(StorageError::Conflict { name, seen, found });
+                }
+                table.insert(name, json(deployment)?.as_slice()).map_err(failed)?;
+                let mut history = transaction.open_table(HISTORY).map_err(failed)?;
+                let last = history.range((name, 0)..=(name, u64::MAX)).map_err(failed)?.next_back();
+                let last = last.transpose().map_err(failed)?.map_or(0, |(key, _)| key.value().1);
+                let mut seq = last;
+                for record in records {
+                    seq += 1;
+                    let record = Record { seq, ..record.clone() };
+                    history.insert((name, seq), json(&record)?.as_slice()).map_err(failed)?;
+                }
+                // What was too old before is gone already: a few at a time.
+                let keep_from = seq.saturating_sub(HISTORY_MAX as u64) + 1;
+                for old in (last + 1).saturating_sub(HISTORY_MAX as u64)..keep_from {
+                    history.remove((name, old)).map_err(failed)?;
+                }
             }
-            table.insert(name, json(deployment)?.as_slice()).map_err(failed)?;
-            let mut history = transaction.open_table(HISTORY).map_err(failed)?;
-            let last = history.range((name, 0)..=(name, u64::MAX)).map_err(failed)?.next_back();
-            let last = last.transpose().map_err(failed)?.map_or(0, |(key, _)| key.value().1);
-            let mut seq = last;
-            for record in records {
-                seq += 1;
-                let record = Record { seq, ..record.clone() };
-                history.insert((name, seq), json(&record)?.as_slice()).map_err(failed)?;
-            }
-            // What was too old before is gone already: a few at a time.
-            let keep_from = seq.saturating_sub(HISTORY_MAX as u64) + 1;
-            for old in (last + 1).saturating_sub(HISTORY_MAX as u64)..keep_from {
-                history.remove((name, old)).map_err(failed)?;
-            }
-        }
-        transaction.commit().map_err(failed)?;
+            transaction.commit().map_err(failed)
+        })?;
         let mut fresh = self.fresh();
         for part in deployment.parts() {
             fresh.remove(&part);
@@ -217,17 +264,20 @@ impl Inner {
     }
 
     fn history(&self, name: &str, limit: usize) -> Result<Vec<Record>, StorageError> {
-        let table = self.database.begin_read().map_err(failed)?;
-        let table = table.open_table(HISTORY).map_err(failed)?;
-        let newest = table.range((name, 0)..=(name, u64::MAX)).map_err(failed)?.rev().take(limit);
-        let mut records = newest
-            .map(|entry| {
-                let (_, value) = entry.map_err(failed)?;
-                serde_json::from_slice(value.value()).map_err(|_| corrupt(name))
-            })
-            .collect::<Result<Vec<Record>, _>>()?;
-        records.reverse();
-        Ok(records)
+        self.with(|database| {
+            let table = database.begin_read().map_err(failed)?;
+            let table = table.open_table(HISTORY).map_err(failed)?;
+            let newest =
+                table.range((name, 0)..=(name, u64::MAX)).map_err(failed)?.rev().take(limit);
+            let mut records = newest
+                .map(|entry| {
+                    let (_, value) = entry.map_err(failed)?;
+                    serde_json::from_slice(value.value()).map_err(|_| corrupt(name))
+                })
+                .collect::<Result<Vec<Record>, _>>()?;
+            records.reverse();
+            Ok(records)
+        })
     }
 
     fn collect(&self) -> Result<Collected, StorageError> {
@@ -239,26 +289,30 @@ impl Inner {
                 name.to_str().and_then(|name| format!("sha256:{name}").parse().ok());
             let Some(part) = part else { continue };
             // One transaction for each: no deployment can come to refer to it between the two steps.
-            let writing = self.database.begin_write().map_err(failed)?;
-            let needed = self.deployments()?.iter().any(|all| all.parts().any(|it| it == part));
-            if needed || self.fresh().contains(&part) {
-                continue;
-            }
-            let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
-            fs::remove_file(entry.path()).map_err(StorageError::of_io)?;
-            drop(writing);
-            collected.parts += 1;
-            collected.bytes += bytes;
+            self.with(|database| {
+                let _writing = database.begin_write().map_err(failed)?;
+                let all = all_deployments(database)?;
+                let needed = all.iter().any(|all| all.parts().any(|it| it == part));
+                if !needed && !self.fresh().contains(&part) {
+                    let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+                    fs::remove_file(entry.path()).map_err(StorageError::of_io)?;
+                    collected.parts += 1;
+                    collected.bytes += bytes;
+                }
+                Ok(())
+            })?;
         }
         Ok(collected)
     }
 
     fn split_key(&self) -> Result<SplitKey, StorageError> {
-        let table = self.database.begin_read().map_err(failed)?;
-        let table = table.open_table(FACTS).map_err(failed)?;
-        let value = table.get("split-key").map_err(failed)?;
-        let key = value.and_then(|value| serde_json::from_slice(value.value()).ok());
-        key.ok_or_else(|| StorageError::Corrupt { what: "the secret".to_owned() })
+        self.with(|database| {
+            let table = database.begin_read().map_err(failed)?;
+            let table = table.open_table(FACTS).map_err(failed)?;
+            let value = table.get("split-key").map_err(failed)?;
+            let key = value.and_then(|value| serde_json::from_slice(value.value()).ok());
+            key.ok_or_else(|| StorageError::Corrupt { what: "the secret".to_owned() })
+        })
     }
 }
 

@@ -385,6 +385,7 @@ impl Deployments {
                 // It drains on its own; whoever asked is not to wait for the longest call.
                 let deadline = Instant::now() + self.settings.drain_timeout;
                 self.registry.replace(&old, new, deadline, commit).await?;
+                count(&lane.counts.swaps);
             }
             None => {
                 let manifest = &new.plugin().description().manifest;
@@ -402,7 +403,6 @@ impl Deployments {
         if ends_shadow {
             self.end_mirror(lane);
         }
-        count(&lane.counts.swaps);
         Ok(())
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn encode(
 ) -> fmt::Result {
     let kind = MetricType::Gauge;
     let help = "Share of the calls that name no version.";
-    let unit = Unit::Ratios;
+    let unit = Unit::Other("ratio".to_owned());
     let mut shares = encoder.encode_descriptor("plugin_share", help, Some(&unit), kind)?;
     for deployment in deployments {
         for VersionFigures { version, status, share } in &deployment.versions {

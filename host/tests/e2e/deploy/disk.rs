@@ -17,10 +17,13 @@ impl SmallDisk {
         Self(at)
     }
 
-    fn remount(&self, how: &str) {
-        let mut mount = Command::new("mount");
-        let remounted = mount.args(["-o", &format!("remount,{how}")]).arg(&self.0).status();
-        assert!(remounted.unwrap().success());
+    /// The same directory, over itself.
+    fn read_only(at: PathBuf) -> Self {
+        for options in [&["--bind"][..], &["-o", "remount,ro,bind"]] {
+            let mut mount = Command::new("mount");
+            assert!(mount.args(options).arg(&at).arg(&at).status().unwrap().success());
+        }
+        Self(at)
     }
 }
 
@@ -47,6 +50,7 @@ fn on_a_full_disk_nothing_is_deployed_and_what_serves_goes_on() {
     // To the last byte.
     let mut file = std::fs::File::create(&filler).unwrap();
     while std::io::Write::write(&mut file, &[0; 4_096]).is_ok_and(|written| written > 0) {}
+    drop(file);
     let second = operator.folder(&Chameleon::version("1.1.0"), "second");
     assert_eq!(operator.refused(&["deploy", &second, "--activate"]), "deploy/storage-full");
     assert_eq!(operator.serves(), "1.0.0 hello");
@@ -64,10 +68,9 @@ fn on_a_disk_that_cannot_be_written_to_nothing_is_deployed_and_what_serves_goes_
     let second = operator.folder(&Chameleon::version("1.1.0"), "second");
     operator.says(&["deploy", &second]);
     let third = operator.folder(&Chameleon::version("1.2.0"), "third");
-    // Files that are open for writing keep a file system from becoming read-only: so it is its directories.
+    // Files that are open for writing keep a file system from becoming read-only: so it is one directory.
     let parts = disk.0.join("deployments/parts");
-    let over = SmallDisk::mount(parts, "16m");
-    over.remount("ro");
+    let over = SmallDisk::read_only(parts);
     assert_eq!(operator.refused(&["deploy", &third, "--activate"]), "deploy/storage-read-only");
     assert_eq!(operator.serves(), "1.0.0 hello");
     drop(over);

@@ -36,7 +36,7 @@ fn drive(base: &str, folders: &[Vec<u8>], mut seed: u64, acknowledged: &Acknowle
             0..=2 => post("?allow-downgrade=true")
                 .header("content-type", "application/wasm")
                 .body(folders[minor].clone()),
-            3 => post(&format!("{named}/canary")).body(r#"{"steps":["50%"],"hold":"1h"}"#),
+            3 => post(&format!("{named}/canary")).body(r#"{"steps":["50%"],"hold":"60m"}"#),
             4 => post("/chameleon/promote"),
             5 => post(&format!("{named}/activate")),
             6 => post("/chameleon/rollback"),

@@ -52,7 +52,7 @@ fn a_version_is_deployed_tried_promoted_and_taken_back_from_the_command_line() {
     assert_eq!([what(0), what(1)], ["restore", "supersede"]);
     let metrics = operator.host.get("/metrics").text().unwrap();
     for line in [
-        r#"plugin_swaps_total{plugin="chameleon"} 3"#,
+        r#"plugin_swaps_total{plugin="chameleon"} 2"#,
         r#"plugin_rollbacks_total{plugin="chameleon",by="operator"} 1"#,
         r#"rollout_verdicts_total{plugin="chameleon",verdict="promote"} 1"#,
     ] {
@@ -71,7 +71,7 @@ fn a_canary_that_does_harm_is_taken_back_while_nobody_looks() {
     ] {
         operator.says(&["deploy", &operator.folder(&guest, name)]);
     }
-    operator.says(&["canary", "chameleon", "1.1.0", "--steps", "20%", "--hold", "1h"]);
+    operator.says(&["canary", "chameleon", "1.1.0", "--steps", "20%", "--hold", "60m"]);
     within_half_a_minute("it is taken back", || {
         (0..100).for_each(|_| drop(operator.serves()));
         status(&operator.json(&["rollout", "status", "chameleon"]), "1.1.0") == "failed"
@@ -87,7 +87,7 @@ fn testers_choose_who_answers_and_are_told_who_did() {
     for version in ["1.0.0", "1.1.0"] {
         operator.says(&["deploy", &operator.folder(&Chameleon::version(version), version)]);
     }
-    operator.says(&["canary", "chameleon", "1.1.0", "--steps", "1%", "--hold", "1h"]);
+    operator.says(&["canary", "chameleon", "1.1.0", "--steps", "1%", "--hold", "60m"]);
     for (side, version) in [("canary", "1.1.0"), ("stable", "1.0.0")] {
         let request = operator.host.post("/v1/plugins/chameleon/process").body("hello");
         let answer = request.header("x-plugin-side", side).send().unwrap();
