@@ -1,6 +1,8 @@
 //! `cargo xtask serve`: from a fresh clone to a host that answers.
 
 use std::{
+    fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -10,7 +12,8 @@ use serde::Deserialize;
 
 use crate::{build_plugins::BuildPlugins, toolchain};
 
-/// Builds the plugins and the host, and runs the host on loopback with its data in `data/`.
+/// Builds the plugins and the host, and runs the host on loopback with its data in `data/`. The operator's token,
+/// which deploying takes, is made there, too: `data/admin-token`.
 #[derive(clap::Args)]
 pub(crate) struct Serve {
     /// Build the host with optimisations of its own; takes longer to build.
@@ -29,11 +32,36 @@ impl Serve {
         toolchain::ensure_target(root)?;
         BuildPlugins::for_use(false).run(sh, root)?;
         let mut host = Command::new(build_host(root, self.release)?);
-        host.args(["serve", "--plugins", "dist/plugins", "--data-dir", "data"])
-            .args(&self.args)
-            .current_dir(root);
+        host.args(["serve", "--plugins", "dist/plugins", "--data-dir", "data"]);
+        if !self.args.iter().any(|argument| argument.starts_with("--admin-token-file")) {
+            make_token(&root.join("data"))?;
+            host.args(["--admin-token-file", "data/admin-token"]);
+        }
+        host.args(&self.args).current_dir(root);
         become_(host)
     }
+}
+
+/// Makes the operator's token, unless there is one: readable for its owner alone.
+fn make_token(data: &Path) -> anyhow::Result<()> {
+    let path = data.join("admin-token");
+    if path.exists() {
+        return Ok(());
+    }
+    let mut options = fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+        options.mode(0o600);
+    }
+    #[cfg(not(unix))]
+    fs::create_dir_all(data)?;
+    let random = ring::rand::generate::<[u8; 32]>(&ring::rand::SystemRandom::new());
+    let random = random.map_err(|_| anyhow::anyhow!("the system has no random numbers"))?.expose();
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    options.open(&path)?.write_all(format!("{token}\n").as_bytes()).context("the operator's token")
 }
 
 /// Builds `plugin-host` and says where it is.

@@ -67,8 +67,23 @@ pub(super) fn source(name: &str, text: &str, problems: &mut Problems) {
     if has_block && !text.contains("// SAFETY:") {
         problems.push(format!("{name}: say in a `// SAFETY:` comment why the block is sound"));
     }
+    decisions(name, text, problems);
     if !is_test && !text.trim_start().starts_with("//!") && !text.trim().is_empty() {
         problems.push(format!("{name}: open with a `//!` comment that says what it is for"));
+    }
+}
+
+/// What decides knows values alone: neither files nor a clock.
+fn decisions(name: &str, text: &str, problems: &mut Problems) {
+    let decides = name.starts_with("host-deploy/src/")
+        && !name.ends_with("/tests.rs")
+        && name != "host-deploy/src/storage/embedded.rs";
+    let words = ["std::fs", "std::net", "Instant::now", "SystemTime", "tokio::time", "tokio::fs"];
+    let code = || text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+    for word in words {
+        if decides && code().any(|line| line.contains(word)) {
+            problems.push(format!("{name}: `{word}`, where decisions take values; hand it in"));
+        }
     }
 }
 

@@ -47,6 +47,16 @@ fn the_engine_stays_out_of_where_it_is_not_needed() {
 }
 
 #[test]
+fn decisions_know_no_file_and_no_clock() {
+    let clock = "//! Decides.\nlet now = Instant::now();\n";
+    let found = "host-deploy/src/a.rs: `Instant::now`, where decisions take values; hand it in";
+    check(|p| source("host-deploy/src/a.rs", clock, p), &[found]);
+    check(|p| source("host-deploy/src/a.rs", "//! Decides.\n//! Instant::now\n", p), &[]);
+    check(|p| source("host-deploy/src/storage/embedded.rs", clock, p), &[]);
+    check(|p| source("host/src/a.rs", clock, p), &[]);
+}
+
+#[test]
 fn every_crate_takes_the_lints_of_its_workspace() {
     check(|p| lints("a", "[lints]\nworkspace = true\n", p), &[]);
     for manifest in ["", "[lints]\nworkspace = false\n", "[lints.rust]\nunsafe_code = \"deny\"\n"] {
