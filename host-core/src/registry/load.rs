@@ -14,7 +14,7 @@ use semver::Version;
 use tokio::time::Instant;
 
 use super::{Loaded, Refused, Registry, Shelf};
-use crate::plugin::Ask;
+use crate::plugin::{Ask, hand_over, later};
 use crate::{
     CoreError, Description, Found, Node, Operation, Plugin, PluginState, StoreData, Terms,
     discover, read_artifact, start_plan,
@@ -106,8 +106,13 @@ impl<T: StoreData> Registry<T> {
     /// until the new one has started, and its calls may end until `deadline`; if anything goes wrong, it
     /// goes on as if nothing had been.
     ///
+    /// If both export `state-transfer`, the new revision takes over the state of the old one. Calls wait
+    /// meanwhile, for 5 s at most once those under way have ended, which may take one `timeout`; then the new
+    /// revision answers them. A trap or a deadline while the old one gives up its state costs that state.
+    ///
     /// # Errors
-    /// Those of admitting and starting a plugin; `core/identity-mismatch` if another plugin lies there
+    /// Those of admitting and starting a plugin; `core/state-not-given` and its like, and as for all calls, if
+    /// the state could not be handed over; `core/identity-mismatch` if another plugin lies there
     /// now; `core/not-loaded` if there is none of this name and version.
     pub async fn reload(
         &self,
@@ -132,17 +137,23 @@ impl<T: StoreData> Registry<T> {
         self.check_place(&old, &description.manifest)?;
         let new = Plugin::new(description, path, terms, &self.shelf);
         new.start(Ask::Need).await.map_err(CoreError::Shared)?;
-        let unloaded = was != PluginState::Unloaded && old.state() == PluginState::Unloaded;
-        let swapped = match unloaded {
+        let unloaded = || was != PluginState::Unloaded && old.state() == PluginState::Unloaded;
+        let swapped = match hand_over(&old, &new, later(Instant::now(), old.terms().timeout)).await
+        {
             // Meanwhile, by an operator: that holds.
-            true => Err(CoreError::NotLoaded { plugin: name.clone() }),
-            false => self.shelf.swap(&old, &new),
+            Ok(_) if unloaded() => Err(CoreError::NotLoaded { plugin: name.clone() }),
+            Ok(handed) => self.shelf.swap(&old, &new).map(|()| handed),
+            Err(error) => Err(error),
         };
-        if let Err(error) = swapped {
-            new.unload(deadline).await;
-            return Err(error);
-        }
+        let handed = match swapped {
+            Ok(handed) => handed,
+            Err(error) => {
+                new.unload(deadline).await;
+                return Err(error);
+            }
+        };
         self.shelf.changed(name);
+        handed.commit();
         tracing::info!(plugin = %name, version = %new.version(), "a plugin was reloaded");
         old.retire(deadline).await;
         if self.shelf.closing.load(Ordering::Acquire) {

@@ -13,6 +13,7 @@ mod fuzz;
 mod guests;
 mod pool;
 mod registry;
+mod state;
 
 use std::time::Duration;
 
