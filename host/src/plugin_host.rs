@@ -139,7 +139,8 @@ impl PluginHost {
     /// [`Registry::reload`] does.
     ///
     /// # Errors
-    /// `host/unknown-plugin`, and those of admitting and starting it: then the old one serves on.
+    /// `host/unknown-plugin`, those of admitting and starting it, and those of handing over its state: then the
+    /// old one serves on.
     pub async fn reload(&self, plugin: &PluginRef, timeout: Duration) -> Result<(), HostError> {
         for found in self.inner.versions(plugin)? {
             let deadline = Instant::now() + timeout;

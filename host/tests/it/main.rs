@@ -8,6 +8,7 @@ mod filesystem;
 mod giving_up;
 mod messages;
 mod network;
+mod state;
 mod streams;
 
 use std::{path::PathBuf, time::Duration};
