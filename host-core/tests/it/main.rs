@@ -21,7 +21,7 @@ use host_core::{
     CallBudget, Caller, CoreError, EngineSettings, Imports, Instance, MemoryRefused, Prepared,
     ProcessCall, Runtime, StoreData,
 };
-use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder};
 
 /// Store data with a memory limit and nothing else.
 pub(crate) struct Data {
@@ -44,6 +44,10 @@ impl Data {
 impl StoreData for Data {
     fn limiter(&mut self) -> &mut dyn ResourceLimiter {
         self
+    }
+    /// Little, so that tests find its end.
+    fn configure(store: &mut Store<Self>) {
+        store.set_hostcall_fuel(512 << 10);
     }
     fn memory_refused(&self) -> Option<MemoryRefused> {
         self.denied.then_some(MemoryRefused::Plugin)

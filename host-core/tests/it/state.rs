@@ -113,7 +113,6 @@ async fn each_call_is_counted_once_while_a_plugin_is_reloaded() {
     assert!(reloads > 3, "{reloads} reloads");
 }
 
-/// A revision that follows, and what comes of the attempt. The old one goes on with its count.
 #[track_caller]
 fn refused(error: CoreError, code: &str, message: &str) {
     assert_eq!((error.code(), error.to_string().lines().next()), (code, Some(message)));
@@ -163,10 +162,8 @@ async fn a_state_that_a_plugin_does_not_give_it_keeps() {
 #[tokio::test]
 async fn a_state_that_is_too_large_stays_where_it_was() {
     // The form is the number of bytes beyond four.
-    let shelf = counted(Counter { format: 7, ..Counter::ONE }, |terms| {
-        terms.state_bytes_max = 10;
-    });
-    let shelf = shelf.await;
+    let larger = Counter { format: 7, ..Counter::ONE };
+    let shelf = counted(larger, |terms| terms.state_bytes_max = 10).await;
     let newer = Counter { format: 6, ..Counter::ONE };
     let error = reload(&shelf, &newer.wat()).await.unwrap_err();
     let message = "the state of `counter` has 11 bytes, of at most 10";
@@ -180,16 +177,21 @@ async fn a_state_that_is_too_large_stays_where_it_was() {
 
 #[tokio::test]
 async fn a_state_may_be_larger_than_what_other_calls_carry() {
-    let mut guest = instance(&Counter { format: 60_000, ..Counter::ONE }.wat()).await;
-    let snapshot = "a state of 60,004 bytes";
-    let budget = budget();
-    guest.process(&mut text("x"), &budget).await.unwrap();
-    // What one call may carry is the embedder's to set, and no measure for a state.
-    let too_large = guest.snapshot(20_000, &budget).await.unwrap_err();
-    assert_eq!(too_large.code(), "core/state-too-large");
-    let state = guest.snapshot(100_000, &budget).await.expect(snapshot);
-    assert_eq!((state.format, state.data.len()), (60_000, 60_004));
-    assert_eq!(format!("{state:?}"), "StateSnapshot { format: 60000, 60004 bytes }");
+    // Tests let a call carry 512 KiB.
+    let grow = "(if (i32.eq (memory.size) (i32.const 1))
+        (then (drop (memory.grow (i32.const 15)))))";
+    let large = Counter { format: 700_000, snapshot: grow, restore: "" };
+    let mut guest = instance(&large.wat()).await;
+    guest.process(&mut text("x"), &budget()).await.unwrap();
+    let error = guest.snapshot(200_000, &budget()).await.unwrap_err();
+    assert_eq!(error.code(), "core/state-too-large");
+    assert!(!guest.is_spent());
+    let state = guest.snapshot(1 << 20, &budget()).await.unwrap();
+    assert_eq!(format!("{state:?}"), "StateSnapshot { format: 700000, 700004 bytes }");
+    // What is past all bounds is not even looked at, and the instance is lost.
+    let error = guest.snapshot(100_000, &budget()).await.unwrap_err();
+    assert_eq!(error.code(), "core/too-much-data");
+    assert!(guest.is_spent());
 }
 
 #[tokio::test]
