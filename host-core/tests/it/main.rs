@@ -6,6 +6,7 @@ mod calls;
 mod code;
 mod composed;
 mod containment;
+mod counter;
 mod discovery;
 mod dynamic;
 mod fit;

@@ -13,8 +13,8 @@ use plugin_contract::Explain;
 
 use crate::{
     Data, budget,
-    guests::{self, Counter},
-    instance,
+    counter::Counter,
+    guests, instance,
     registry::{Shelf, call, named, soon},
     text,
 };
