@@ -9,6 +9,7 @@ pub(crate) mod foreign;
 mod messages;
 pub(crate) mod plugin_api;
 mod processor;
+mod state;
 mod streams;
 mod text;
 
@@ -58,6 +59,10 @@ pub enum Operation {
     OnMessage,
     /// Turn a stream into a stream.
     Transform,
+    /// Ask for the state of an instance.
+    Snapshot,
+    /// Hand over such a state.
+    Restore,
     /// Call an exported function by its name.
     Call,
 }
@@ -77,8 +82,23 @@ impl Operation {
             Self::OnEvent => "on-event",
             Self::OnMessage => "handle-message",
             Self::Transform => "transform",
+            Self::Snapshot => "snapshot",
+            Self::Restore => "restore",
             Self::Call => "call",
         }
+    }
+
+    /// Whether it is work, which an instance may remember.
+    pub(crate) const fn is_work(self) -> bool {
+        matches!(
+            self,
+            Self::Process
+                | Self::Validate
+                | Self::OnEvent
+                | Self::OnMessage
+                | Self::Transform
+                | Self::Call
+        )
     }
 }
 
@@ -209,6 +229,23 @@ pub struct MessageCall {
     pub request_id: Option<String>,
 }
 
+/// The state of an instance, in a form that the plugin chose.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StateSnapshot {
+    /// Which form; plugins count it up when the form changes.
+    pub format: u32,
+    /// The state itself.
+    pub data: Vec<u8>,
+}
+
+impl fmt::Debug for StateSnapshot {
+    /// Without the state, which is the plugin's own and may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { format, data } = self;
+        write!(f, "StateSnapshot {{ format: {format}, {} bytes }}", data.len())
+    }
+}
+
 /// Who a plugin says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
@@ -269,6 +306,15 @@ impl Refusal {
             Self::Plugin(message) => CoreError::Refused { plugin, message: shown(&message) },
         }
     }
+}
+
+/// Why a guest did not take over a state.
+#[derive(Debug)]
+pub(crate) enum StateRefused {
+    /// It does not know the form; the newest that it knows.
+    UnknownFormat { newest: u32 },
+    /// The guest's reason.
+    Invalid(String),
 }
 
 /// A guest's reason, fit to be shown.
@@ -338,6 +384,19 @@ pub(crate) trait Streams<T>: Send + Sync {
     ) -> GuestCall<'a, Result<(), Refusal>>;
 }
 
+/// The state of an instance, which outlives it.
+pub(crate) trait State<T>: Send + Sync {
+    fn snapshot<'a>(
+        &'a self,
+        store: &'a mut Store<T>,
+    ) -> GuestCall<'a, Result<StateSnapshot, String>>;
+    fn restore<'a>(
+        &'a self,
+        store: &'a mut Store<T>,
+        state: StateSnapshot,
+    ) -> GuestCall<'a, Result<(), StateRefused>>;
+}
+
 /// Where the exports of a component are: looked up once, before any instance.
 #[derive(Clone)]
 pub(crate) struct Exports {
@@ -346,6 +405,7 @@ pub(crate) struct Exports {
     events: Option<wit::event_handler::GuestIndices>,
     messages: Option<wit::message_handler::GuestIndices>,
     streams: Option<wit::stream_transformer::GuestIndices>,
+    state: Option<wit::state_transfer::GuestIndices>,
     full: Option<wit::plugin_api::GuestIndices>,
     actions: Option<wit::type_best_practices::GuestIndices>,
     v1: Option<wit::plugin_api_v1::GuestIndices>,
@@ -371,6 +431,7 @@ pub(crate) fn offers(info: &ComponentInfo, operation: Operation) -> bool {
         Operation::SupportedEvents | Operation::OnEvent => &["event-handler"],
         Operation::OnMessage => &["message-handler"],
         Operation::Transform => &["stream-transformer"],
+        Operation::Snapshot | Operation::Restore => &["state-transfer"],
     };
     let mut ours = info.exported_interfaces().filter(|name| name.package == SYSTEM_PACKAGE);
     ours.any(|name| interfaces.contains(&name.interface.as_str()))
@@ -383,6 +444,7 @@ pub(crate) struct Bound<T> {
     pub(crate) events: Option<Box<dyn Events<T>>>,
     pub(crate) messages: Option<Box<dyn Messages<T>>>,
     pub(crate) streams: Option<Box<dyn Streams<T>>>,
+    pub(crate) state: Option<Box<dyn State<T>>>,
     /// What has no adapter is found by name.
     pub(crate) raw: Instance,
 }
@@ -405,6 +467,7 @@ impl Exports {
             events: find!("event-handler", event_handler),
             messages: find!("message-handler", message_handler),
             streams: find!("stream-transformer", stream_transformer),
+            state: find!("state-transfer", state_transfer),
             full: find!("plugin-api", plugin_api),
             actions: find!("type-best-practices", type_best_practices),
             v1: find!("plugin-api-v1", plugin_api_v1),
@@ -424,6 +487,7 @@ impl Exports {
             events: None,
             messages: None,
             streams: None,
+            state: None,
             raw: *instance,
         };
         // Where a component exports several generations, the first that binds here answers; of the
@@ -441,6 +505,9 @@ impl Exports {
         if let Some(indices) = &self.streams {
             bound.streams =
                 Some(Box::new(streams::Transformer(indices.load(&mut *store, instance)?)));
+        }
+        if let Some(indices) = &self.state {
+            bound.state = Some(Box::new(state::Transfer(indices.load(&mut *store, instance)?)));
         }
         if let Some(indices) = &self.full {
             let full = plugin_api::Full(indices.load(&mut *store, instance)?);

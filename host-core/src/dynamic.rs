@@ -129,6 +129,9 @@ impl fmt::Display for FunctionInfo {
     }
 }
 
+/// Why what begins or ends an instance cannot be called.
+const HOST_ONLY: &str = "the host calls it, at the beginning or the end of an instance";
+
 /// The functions that a component exports, by itself or in an interface. The first 1,000 of them.
 pub(crate) struct Functions(Vec<Function>);
 
@@ -226,7 +229,7 @@ impl Functions {
     /// The function of this interface and name, as the component has them, and values for it.
     ///
     /// # Errors
-    /// `core/no-such-function`.
+    /// `core/no-such-function`, `core/not-callable`.
     pub(crate) fn exactly(
         &self,
         plugin: &PluginId,
@@ -238,6 +241,13 @@ impl Functions {
         let found = found.find(|f| f.name == name && f.interface.as_deref() == Some(interface));
         let function =
             found.ok_or_else(|| no_such(plugin, &format!("{interface}#{name}"), self.0.iter()))?;
+        if function.is_lifecycle() {
+            return Err(CoreError::NotCallable {
+                plugin: plugin.clone(),
+                function: function.to_string(),
+                why: HOST_ONLY.to_owned(),
+            });
+        }
         let returns = function.ty.results().len() > 0;
         Ok(Asked { index: function.index, args, returns, result: None })
     }
@@ -324,7 +334,7 @@ impl Function {
     /// Why it cannot be called.
     fn shapes(&self) -> Result<Signature, String> {
         if self.is_lifecycle() {
-            return Err("the host calls it, at the beginning or the end of an instance".to_owned());
+            return Err(HOST_ONLY.to_owned());
         }
         let mut shaper = Shaper::default();
         let signature = self.signature(&mut shaper);
@@ -340,11 +350,12 @@ impl Function {
         (params, self.ty.results().next().map(|ty| shaper.shape(&ty)))
     }
 
-    /// Instances are shared: one that a caller has shut down would be the next one's.
+    /// Instances are shared: one that a caller has shut down would be the next one's. And a state is for
+    /// the next revision alone to read.
     fn is_lifecycle(&self) -> bool {
         let interface = self.interface.as_deref().and_then(|name| name.parse().ok());
         interface.is_some_and(|name: InterfaceName| name.package == SYSTEM_PACKAGE)
-            && matches!(self.name.as_str(), "initialize" | "shutdown")
+            && matches!(self.name.as_str(), "initialize" | "shutdown" | "snapshot" | "restore")
     }
 
     fn info(&self) -> FunctionInfo {

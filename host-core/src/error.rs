@@ -150,6 +150,56 @@ pub enum CoreError {
         /// The plugin's reason, escaped and cut at 4 KiB.
         message: String,
     },
+    /// The plugin does not give up its state now. It serves on with it.
+    #[error("`{plugin}` does not give up its state: {message}")]
+    StateNotGiven {
+        /// Which.
+        plugin: PluginId,
+        /// The plugin's reason, escaped and cut at 4 KiB.
+        message: String,
+    },
+    /// The state that a plugin gave up is larger than may be handed over. It serves on with it.
+    #[error("the state of `{plugin}` has {bytes} bytes, of at most {bytes_max}")]
+    StateTooLarge {
+        /// Which.
+        plugin: PluginId,
+        /// How many there are.
+        bytes: u64,
+        /// How many there may be.
+        bytes_max: u64,
+    },
+    /// The revision that was to take over a state does not know its form. Its instance is spent; the old
+    /// revision serves on.
+    #[error(
+        "`{plugin}` {version} knows forms of state up to {newest}, and was handed form {offered}"
+    )]
+    StateUnknownFormat {
+        /// Which.
+        plugin: PluginId,
+        /// The version that was to take over.
+        version: Version,
+        /// The newest form it knows.
+        newest: u32,
+        /// The form there is.
+        offered: u32,
+    },
+    /// The revision that was to take over a state does not take it for one. Its instance is spent; the old
+    /// revision serves on.
+    #[error("`{plugin}` {version} does not take over the state: {message}")]
+    StateRefused {
+        /// Which.
+        plugin: PluginId,
+        /// The version that was to take over.
+        version: Version,
+        /// The plugin's reason, escaped and cut at 4 KiB.
+        message: String,
+    },
+    /// The instance that holds the state did not come free in time. It serves on.
+    #[error("`{plugin}` was busy for so long that its state could not be handed over")]
+    StateBusy {
+        /// Which.
+        plugin: PluginId,
+    },
     /// The guest trapped. The store is spent.
     #[error("`{plugin}` trapped in `{operation}`: {kind}{}", show(frames))]
     Trap {

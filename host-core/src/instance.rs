@@ -1,5 +1,7 @@
 //! One running copy of a plugin: a store, used by one call at a time, until it is spent.
 
+mod state;
+
 use std::time::Duration;
 
 use plugin_contract::PluginId;
@@ -71,6 +73,7 @@ pub struct Instance<T: 'static> {
     bound: Bound<T>,
     meter: CpuMeter,
     spent: bool,
+    has_state: bool,
 }
 
 impl<T: StoreData> Instance<T> {
@@ -101,7 +104,7 @@ impl<T: StoreData> Instance<T> {
                 source: Some(source),
             }
         })?;
-        Ok(Self { prepared, store, bound, meter, spent: false })
+        Ok(Self { prepared, store, bound, meter, spent: false, has_state: false })
     }
 
     /// The plugin it is an instance of.
@@ -377,6 +380,7 @@ impl<T: StoreData> Instance<T> {
         };
         // Spent until the call has ended: a caller who goes away leaves the guest in the middle of it.
         self.spent = true;
+        self.has_state |= operation.is_work();
         match tokio::time::timeout_at(budget.deadline, call).await {
             Ok(Ok(answer)) => {
                 self.spent = false;

@@ -70,7 +70,7 @@ pub use code::{
 };
 pub use contract::{
     Degraded, EventCall, ForeignInterface, Imports, MessageCall, Metadata, Operation, PluginApi,
-    PluginStatus, ProcessCall, ProcessReply,
+    PluginStatus, ProcessCall, ProcessReply, StateSnapshot,
 };
 pub use dependencies::{Node, StartPlan, start_plan};
 pub use discover::{Found, discover, read_artifact, read_file};

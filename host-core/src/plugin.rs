@@ -4,6 +4,7 @@
 //! Not here: which plugins there are, and when to look after them (`registry`).
 
 mod attempt;
+mod hand_over;
 mod health;
 mod state;
 
@@ -35,6 +36,7 @@ use crate::{
     registry::Shelf,
 };
 
+pub(crate) use hand_over::hand_over;
 pub use health::HealthSettings;
 pub use state::PluginState;
 use state::State;
@@ -95,9 +97,12 @@ impl<T: StoreData> Plugin<T> {
     pub(crate) fn new(
         description: Arc<Description>,
         path: PathBuf,
-        terms: Terms<T>,
+        mut terms: Terms<T>,
         shelf: &Arc<Shelf<T>>,
     ) -> Arc<Self> {
+        if crate::contract::offers(&description.info, Operation::Snapshot) {
+            terms.pool = terms.pool.keeping_state();
+        }
         Arc::new(Self {
             description,
             path,

@@ -7,13 +7,14 @@
 
 mod config;
 mod crowd;
+mod exclusive;
 mod reaper;
 
 use std::{
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -30,6 +31,7 @@ use crate::{CallBudget, CoreError, Instance, Prepared, StoreData, place::Place, 
 
 pub use config::{PoolConfig, PoolStatus};
 pub(crate) use crowd::Crowd;
+pub(crate) use exclusive::Exclusive;
 pub(crate) use reaper::Reaper;
 
 /// Longest time for an instance to shut down when it is retired.
@@ -57,6 +59,8 @@ pub(crate) struct Inner<T: 'static> {
     idle: Mutex<Vec<Idle<T>>>,
     started: AtomicU64,
     retired: AtomicU64,
+    /// What its instance remembered, that of another revision does.
+    handed_over: AtomicBool,
 }
 
 /// An instance, and for how much longer it may be used.
@@ -88,6 +92,7 @@ impl<T: StoreData> Pool<T> {
             idle: Mutex::default(),
             started: AtomicU64::new(0),
             retired: AtomicU64::new(0),
+            handed_over: AtomicBool::new(false),
         });
         inner.prepared.crowd().join(&inner);
         Self { inner }
@@ -131,6 +136,14 @@ impl<T: StoreData> Pool<T> {
     /// A new instance, in the place of one that was just taken out.
     pub(crate) async fn lease_new(&self, budget: &CallBudget) -> Result<Lease<T>, CoreError> {
         let permit = self.queue(budget).await?;
+        if self.inner.config.keeps_state {
+            // Whoever came first has made it: there are never two.
+            let idle = self.inner.idle().pop();
+            if let Some(Idle { worker, .. }) = idle {
+                let (worker, permit) = (Some(worker), Some(permit));
+                return Ok(Lease { worker, permit, pool: self.clone(), waited: true });
+            }
+        }
         // Its place may have been taken meanwhile: then another one makes room.
         let status = self.inner.status();
         if status.busy + status.idle > self.inner.config.instances_max {
@@ -228,6 +241,9 @@ impl<T: StoreData> Inner<T> {
     /// Retires what has been idle for too long, or is too old. Those that must stay warm stay.
     fn sweep(self: &Arc<Self>, now: Instant) {
         let config = &self.config;
+        if config.keeps_state {
+            return;
+        }
         loop {
             // The permit first: an instance on its way out counts until it is gone.
             let Ok(permit) = self.permits.clone().try_acquire_owned() else { return };
@@ -246,8 +262,11 @@ impl<T: StoreData> Inner<T> {
         }
     }
 
-    /// Since when the instance that was idle for longest has been.
+    /// Since when the instance that was idle for longest has been, of those that may go.
     fn idle_since(&self) -> Option<Instant> {
+        if self.config.keeps_state {
+            return None;
+        }
         self.idle().first().map(|idle| idle.since)
     }
 
@@ -255,7 +274,7 @@ impl<T: StoreData> Inner<T> {
     fn drop_oldest(&self) -> bool {
         let oldest = {
             let mut idle = self.idle();
-            (!idle.is_empty()).then(|| idle.remove(0))
+            (!idle.is_empty() && !self.config.keeps_state).then(|| idle.remove(0))
         };
         let there_was = oldest.is_some();
         self.retired.fetch_add(u64::from(there_was), Ordering::Relaxed);
@@ -270,14 +289,20 @@ impl<T: StoreData> Inner<T> {
         now: Instant,
     ) {
         worker.calls_left = worker.calls_left.saturating_sub(1);
+        let keeps_state = self.config.keeps_state;
+        let is_worn = worker.calls_left == 0 || worker.retire_at <= now;
         if worker.instance.is_spent() {
+            if keeps_state && worker.instance.has_state() {
+                let (plugin, version) = (self.prepared.plugin(), self.prepared.version());
+                tracing::warn!(%plugin, %version, "a plugin has lost its state: its instance broke, or its call was cancelled");
+            }
             self.bury(worker, permit);
         } else if self.config.isolation == Isolation::PerCall {
             // In this order: the permit comes free after the instance.
             drop(worker);
             drop(permit);
             self.retired.fetch_add(1, Ordering::Relaxed);
-        } else if worker.calls_left == 0 || worker.retire_at <= now || self.permits.is_closed() {
+        } else if (is_worn && !keeps_state) || self.permits.is_closed() {
             self.goodbye(worker, permit);
         } else {
             self.idle().push(Idle { worker, since: now });

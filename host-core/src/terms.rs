@@ -63,8 +63,11 @@ pub struct Terms<T> {
     pub timeout: Duration,
     /// CPU time of each entry into the guest. Default 10 s.
     pub cpu_time: Duration,
-    /// How many instances, and for how long. Default: three.
+    /// How many instances, and for how long. Default: three. A plugin that exports `state-transfer` has
+    /// its state in one: see [`PoolConfig`].
     pub pool: PoolConfig,
+    /// Bytes of state that one revision hands to the next. Default 64 MiB.
+    pub state_bytes_max: u64,
     /// When calls are refused since the latest ones broke the plugin.
     pub breaker: BreakerConfig,
     /// When an input is refused since it broke the plugin before.
@@ -84,6 +87,7 @@ impl<T: StoreData> Terms<T> {
             timeout: Duration::from_secs(30),
             cpu_time: Duration::from_secs(10),
             pool: PoolConfig::new(3),
+            state_bytes_max: 64 << 20,
             breaker: BreakerConfig::default(),
             poison: PoisonConfig::default(),
             on_failure: OnFailure::default(),

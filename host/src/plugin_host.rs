@@ -181,7 +181,8 @@ impl PluginHost {
     /// [`Registry::reload`] does.
     ///
     /// # Errors
-    /// `host/unknown-plugin`, and those of admitting and starting it: then the old one serves on.
+    /// `host/unknown-plugin`, those of admitting and starting it, and those of handing over its state: then the
+    /// old one serves on.
     /// `deploy/managed` if its versions are deployed.
     pub async fn reload(&self, plugin: &PluginRef, timeout: Duration) -> Result<(), HostError> {
         if self.inner.deployments.as_ref().is_some_and(|all| all.manages(&plugin.name)) {

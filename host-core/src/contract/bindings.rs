@@ -9,6 +9,7 @@ wasmtime::component::bindgen!({
             export toolsku:plugin-system/event-handler@1.1.0;
             export toolsku:plugin-system/message-handler@1.1.0;
             export toolsku:plugin-system/stream-transformer@1.1.0;
+            export toolsku:plugin-system/state-transfer@1.1.0;
             export toolsku:plugin-system/plugin-api@1.1.0;
             export toolsku:plugin-system/type-best-practices@1.1.0;
             export toolsku:plugin-system/plugin-api-v1@1.1.0;

@@ -30,6 +30,11 @@ impl Explain for CoreError {
             Self::NotOffered { .. } => "core/not-offered",
             Self::InputNotText { .. } => "core/input-not-text",
             Self::Refused { .. } => "core/plugin-refused",
+            Self::StateNotGiven { .. } => "core/state-not-given",
+            Self::StateTooLarge { .. } => "core/state-too-large",
+            Self::StateUnknownFormat { .. } => "core/state-unknown-format",
+            Self::StateRefused { .. } => "core/state-refused",
+            Self::StateBusy { .. } => "core/state-busy",
             Self::Trap { kind, .. } => match kind {
                 TrapKind::Memory => "core/trap-memory",
                 TrapKind::Stack => "core/trap-stack",
@@ -118,6 +123,21 @@ impl Explain for CoreError {
             }
             Self::InputNotText { .. } => "send UTF-8",
             Self::Refused { .. } => "correct the input or the options as the plugin's message says",
+            Self::StateNotGiven { .. } => {
+                "reload again when the plugin can give up its state; to do without it, unload the plugin first"
+            }
+            Self::StateTooLarge { .. } => {
+                "have the plugin keep less, or keep it in the host; to do without it, unload the plugin first"
+            }
+            Self::StateUnknownFormat { .. } => {
+                "take a version that knows the form; to do without the state, unload the plugin first"
+            }
+            Self::StateRefused { .. } => {
+                "mend the new version as its message says; to do without the state, unload the plugin first"
+            }
+            Self::StateBusy { .. } => {
+                "reload again when the plugin has less to do, or end the streams it works on"
+            }
             Self::Trap { kind: TrapKind::Stack, .. } => {
                 "bound the recursion in the plugin, or raise the engine's `wasm_stack_bytes`"
             }

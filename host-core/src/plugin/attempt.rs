@@ -331,8 +331,9 @@ impl<'a, T: StoreData> Attempt<'a, T> {
         self.pass = Some(pass);
         let lease = loop {
             match active.pool.lease(&self.budget).await {
-                // Taken out of service since, and perhaps back again with new instances.
-                Err(CoreError::Retired { .. }) => {
+                // Taken out of service since, and perhaps back again with new instances; unless another
+                // revision has its state, and answers in its place.
+                Err(CoreError::Retired { .. }) if !active.pool.was_handed_over() => {
                     active = Self::active(plugin, &self.budget).await?
                 }
                 leased => break leased?,

@@ -10,6 +10,9 @@ use serde::Serialize;
 /// An instance that has reached `calls_max` or `age_max` shuts down and is replaced when a call needs it.
 /// Each draws its own bounds, up to a fifth lower, so that those that started together do not all end
 /// together. A trap, a deadline or a cancelled call ends an instance at once.
+///
+/// A plugin that exports `state-transfer` has one instance, whatever `instances_max` says, which none of
+/// these bounds ends; unless each call is to have its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolConfig {
@@ -27,6 +30,8 @@ pub struct PoolConfig {
     pub calls_max: u64,
     /// Life of one instance, to the second. Default 1 h.
     pub age_max: Duration,
+    /// Whether what its one instance remembers is worth keeping.
+    pub(crate) keeps_state: bool,
 }
 
 impl PoolConfig {
@@ -40,6 +45,17 @@ impl PoolConfig {
             idle_max: Duration::from_secs(60),
             calls_max: 100_000,
             age_max: Duration::from_secs(3_600),
+            keeps_state: false,
+        }
+    }
+
+    /// The same, for a plugin whose instances hand their state on: there is one, which stays for as long as it
+    /// works, whatever its age and however long it has been idle, and makes room for nobody. Where each call
+    /// has an instance of its own, there is no state to keep.
+    pub(crate) fn keeping_state(self) -> Self {
+        match self.isolation {
+            Isolation::Shared => Self { instances_max: 1, keeps_state: true, ..self },
+            Isolation::PerCall => self,
         }
     }
 

@@ -15,7 +15,9 @@ use super::{
     load::{blocking, duplicate},
 };
 use crate::{
-    CoreError, Found, Node, Plugin, PluginState, StoreData, plugin::Ask, read_artifact, start_plan,
+    CoreError, Found, Node, Plugin, PluginState, StoreData,
+    plugin::{Ask, hand_over, later},
+    read_artifact, start_plan,
 };
 
 /// What a plugin is started for.
@@ -136,7 +138,13 @@ impl<T: StoreData> Registry<T> {
     /// fail: if it fails, `old` goes on as if nothing had been. Calls under way on `old` may end until
     /// `deadline`.
     ///
+    /// If both export `state-transfer`, the new one takes over the state of the old one. Calls wait
+    /// meanwhile, for 5 s at most once those under way have ended, which may take one `timeout`, and for
+    /// `commit`; then the new one answers them. A trap or a deadline while the old one gives up its state costs
+    /// that state.
+    ///
     /// # Errors
+    /// `core/state-not-given` and its like, and as for all calls, if the state could not be handed over;
     /// `core/still-needed` and the like if `new` does not fit there; `core/not-loaded` if `old` was unloaded
     /// meanwhile; what `commit` says. `new` is shut down.
     ///
@@ -154,19 +162,24 @@ impl<T: StoreData> Registry<T> {
         let replaced = async {
             self.check_place(old, &new.description().manifest)?;
             self.check_open(new.name())?;
+            let handed = hand_over(old, &new, later(Instant::now(), old.terms().timeout)).await?;
             commit.await?;
             if was != PluginState::Unloaded && old.state() == PluginState::Unloaded {
                 // Meanwhile, by an operator: that holds.
                 return Err(CoreError::NotLoaded { plugin: old.name().clone() }.into());
             }
             self.shelf.swap(old, &new)?;
-            Ok(())
+            Ok(handed)
         };
-        if let Err(error) = replaced.await {
-            new.unload(deadline).await;
-            return Err(error);
-        }
+        let handed = match replaced.await {
+            Ok(handed) => handed,
+            Err(error) => {
+                new.unload(deadline).await;
+                return Err(error);
+            }
+        };
         self.shelf.changed(new.name());
+        handed.commit();
         tracing::info!(plugin = %new.name(), was = %old.version(), version = %new.version(), "a revision was replaced");
         let (draining, shelf, plugin) = (old.clone(), self.shelf.clone(), new.clone());
         let drain = tokio::spawn(async move {

@@ -21,6 +21,11 @@ pub(crate) fn admit_wat(name: &str, wat: &str) -> Result<Artifact, CoreError> {
 /// A `plugin-v1` whose `process` is `body`: the core function takes pointer and length of a string
 /// and leaves the pointer of a (pointer, length) pair. `extra` goes into the core module.
 pub(crate) fn v1(body: &str, extra: &str) -> String {
+    v1_and(body, extra, "")
+}
+
+/// The same, with more in the component.
+pub(crate) fn v1_and(body: &str, extra: &str, more: &str) -> String {
     format!(
         r#"(component
         (core module $m
@@ -48,7 +53,8 @@ pub(crate) fn v1(body: &str, extra: &str) -> String {
             (import "process" (func $f (param "input" string) (result string)))
             (export "process" (func $f)))
         (instance $api (instantiate $shim (with "process" (func $process))))
-        (export "toolsku:plugin-system/plugin-api-v1@1.0.0" (instance $api)))"#
+        (export "toolsku:plugin-system/plugin-api-v1@1.0.0" (instance $api))
+        {more})"#
     )
 }
 

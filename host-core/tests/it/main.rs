@@ -6,6 +6,7 @@ mod calls;
 mod code;
 mod composed;
 mod containment;
+mod counter;
 mod discovery;
 mod dynamic;
 mod fit;
@@ -13,6 +14,7 @@ mod fuzz;
 mod guests;
 mod pool;
 mod registry;
+mod state;
 
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use host_core::{
     CallBudget, Caller, CoreError, EngineSettings, Imports, Instance, MemoryRefused, Prepared,
     ProcessCall, Runtime, StoreData,
 };
-use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder};
 
 /// Store data with a memory limit and nothing else.
 pub(crate) struct Data {
@@ -43,6 +45,10 @@ impl Data {
 impl StoreData for Data {
     fn limiter(&mut self) -> &mut dyn ResourceLimiter {
         self
+    }
+    /// Little, so that tests find its end.
+    fn configure(store: &mut Store<Self>) {
+        store.set_hostcall_fuel(512 << 10);
     }
     fn memory_refused(&self) -> Option<MemoryRefused> {
         self.denied.then_some(MemoryRefused::Plugin)

@@ -73,12 +73,12 @@ impl Shelf {
     }
 }
 
-fn named(identity: &str) -> (PluginId, semver::Version) {
+pub(crate) fn named(identity: &str) -> (PluginId, semver::Version) {
     let (name, version) = identity.split_once(' ').unwrap();
     (name.parse().unwrap(), version.parse().unwrap())
 }
 
-fn soon() -> Instant {
+pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
 }
 
@@ -534,7 +534,7 @@ async fn what_one_plugin_imports_another_exports_whatever_the_interface() {
 }
 
 /// What an exported function of a plugin answers.
-async fn call(shelf: &Shelf, plugin: &str, text: &str) -> Result<String, CoreError> {
+pub(crate) async fn call(shelf: &Shelf, plugin: &str, text: &str) -> Result<String, CoreError> {
     let call = FunctionCall::Text(text.to_owned());
     let reply = shelf.get(plugin).call(&Caller::default(), &call).await?;
     Ok(reply.wave(100).unwrap())

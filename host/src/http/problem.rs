@@ -164,7 +164,13 @@ fn core_status(error: &CoreError) -> StatusCode {
         | CoreError::InvalidArguments { .. }
         | CoreError::NotCallable { .. }
         | CoreError::PoisonInput { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        CoreError::StillNeeded { .. } | CoreError::NotRelayed { .. } => StatusCode::CONFLICT,
+        CoreError::StillNeeded { .. }
+        | CoreError::NotRelayed { .. }
+        | CoreError::StateNotGiven { .. }
+        | CoreError::StateTooLarge { .. }
+        | CoreError::StateUnknownFormat { .. }
+        | CoreError::StateRefused { .. }
+        | CoreError::StateBusy { .. } => StatusCode::CONFLICT,
         CoreError::StreamBroken { .. } => StatusCode::BAD_REQUEST,
         CoreError::StreamStalled { .. } => StatusCode::REQUEST_TIMEOUT,
         CoreError::Peer { source, .. } => core_status(source),

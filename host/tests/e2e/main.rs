@@ -7,6 +7,7 @@
 mod authority;
 mod bad_input;
 #[path = "../common/chameleon.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod chameleon;
 mod cli;
 mod compile;

@@ -3,6 +3,7 @@
 mod canary;
 mod resume;
 mod shadow;
+mod stateful;
 mod swaps;
 mod versions;
 

@@ -13,6 +13,7 @@ mod messages;
 mod network;
 #[path = "../common/soak.rs"]
 mod soak;
+mod state;
 mod streams;
 
 use std::{path::PathBuf, time::Duration};

@@ -14,7 +14,7 @@ use crate::toolchain;
 
 /// One package with a `plugin.toml`.
 pub(crate) struct Guest {
-    /// Of the cargo package, the manifest and the files written.
+    /// Of the cargo package and the files written; of the manifest, too, unless `packaging` says otherwise.
     pub(crate) name: String,
     /// Where `Cargo.toml` and `plugin.toml` are.
     pub(crate) dir: PathBuf,
@@ -36,11 +36,14 @@ pub(crate) struct Packaging {
     pub(crate) wasm_opt: String,
     /// Whether the component has to fit its world. Only a test guest may say no.
     pub(crate) fits_world: bool,
+    /// The plugin's name, if it is not the package's: that of another package, of which it is another version.
+    /// Only a test guest may be.
+    pub(crate) name: Option<String>,
 }
 
 impl Default for Packaging {
     fn default() -> Self {
-        Self { wasm_opt: "z".to_owned(), fits_world: true }
+        Self { wasm_opt: "z".to_owned(), fits_world: true, name: None }
     }
 }
 
@@ -121,23 +124,33 @@ impl Guest {
         let manifest: Manifest = manifest_text
             .parse()
             .map_err(|source| BuildError::Manifest { guest: guest.clone(), source })?;
-        check_agreement(&guest, &package.version, &manifest)?;
         let is_test = dir.components().any(|part| part.as_os_str() == "test-guests");
         let packaging =
             package.metadata.as_ref().and_then(|m| m.packaging.clone()).unwrap_or_default();
+        let name = packaging.name.as_deref().unwrap_or(&guest);
+        check_agreement(&guest, name, &package.version, &manifest)?;
         anyhow::ensure!(
             packaging.fits_world || is_test,
             "`{guest}` is no test guest, so it has to fit its world"
+        );
+        anyhow::ensure!(
+            name == guest || is_test,
+            "`{guest}` is no test guest, so plugin and package have one name"
         );
         Ok(Self { name: guest, dir: dir.to_owned(), manifest, manifest_text, is_test, packaging })
     }
 }
 
 /// One name and one version, wherever they stand.
-fn check_agreement(guest: &str, version: &str, manifest: &Manifest) -> Result<(), BuildError> {
+fn check_agreement(
+    guest: &str,
+    name: &str,
+    version: &str,
+    manifest: &Manifest,
+) -> Result<(), BuildError> {
     let plugin = &manifest.plugin;
     let pairs = [
-        ("name", plugin.name.to_string(), guest.to_owned()),
+        ("name", plugin.name.to_string(), name.to_owned()),
         ("version", plugin.version.to_string(), version.to_owned()),
         ("entrypoint", plugin.entrypoint.clone(), format!("{guest}.wasm")),
     ];
@@ -175,7 +188,7 @@ mod tests {
     fn check(cargo: (&str, &str), expected: Result<(), &str>) {
         let manifest: Manifest =
             "[plugin]\nname = \"a\"\nversion = \"1.2.3\"\nentrypoint = \"a.wasm\"".parse().unwrap();
-        let result = check_agreement(cargo.0, cargo.1, &manifest);
+        let result = check_agreement(cargo.0, cargo.0, cargo.1, &manifest);
         let result = result.map_err(|error| {
             assert_eq!(error.code(), "build/manifest-mismatch");
             error.to_string()

@@ -319,6 +319,11 @@ fn what_begins_and_ends_an_instance_is_for_the_host_to_call() {
     assert_eq!(callable, [false, true, true]);
     assert!(functions.ask(&plugin(), &text("base-plugin#get-metadata()")).is_ok());
     assert!(functions.ask(&plugin(), &text("base#shutdown()")).is_ok());
+    // Not even by a plugin that imports it of another.
+    let exactly = |interface| functions.exactly(&plugin(), interface, "shutdown", Vec::new());
+    let error = exactly("toolsku:plugin-system/base-plugin@1.0.0").map(drop).unwrap_err();
+    assert_eq!(error.code(), "core/not-callable");
+    assert!(exactly("other:system/base@1.0.0").is_ok());
 }
 
 /// A function that takes a record of records of records, each of which holds the next one twice: it has
