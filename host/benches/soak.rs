@@ -32,7 +32,8 @@ fn quantile(times: &mut [Duration], per_mille: usize) -> Duration {
 #[tokio::main]
 async fn main() -> ExitCode {
     let (calls, swaps) = (argument("--calls", 1_000_000), argument("--swaps", 200));
-    let Report { calls, swaps, mut steady, mut swapping, swap_max } = soak(calls, swaps).await;
+    let Report { calls, swaps, mut steady, mut swapping, swap_max, mut rollbacks } =
+        soak(calls, swaps).await;
     println!(
         "{calls} calls over {swaps} swaps: none lost, none executed twice, none by who was replaced before"
     );
@@ -45,6 +46,8 @@ async fn main() -> ExitCode {
     let [steady, swapping] = [&mut steady, &mut swapping].map(|times| quantile(times, 990));
     let ratio = swapping.as_secs_f64() / steady.max(Duration::from_nanos(1)).as_secs_f64();
     println!("p99 while swapping: {ratio:.2} x steady; longest swap {swap_max:?}");
+    let [p50, max] = [500, 999].map(|per_mille| quantile(&mut rollbacks, per_mille));
+    println!("going back, from the compiled cache: p50 {p50:?}, longest {max:?}");
     match ratio <= RATIO_MAX {
         true => ExitCode::SUCCESS,
         false => {

@@ -73,11 +73,8 @@ impl ServerArgs {
         let token = read_token(&self.admin_token_file)?;
         let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
         let operator = self.operator.clone().or_else(user).unwrap_or_else(|| "operator".to_owned());
-        // The client wants to know whose cryptography to use, even where it uses none.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(unreachable)?;
         let server = self.server.trim_end_matches('/').to_owned();
-        Ok(Remote { client, server, token, operator, why: None, if_revision: None })
+        Ok(Remote { client: client()?, server, token, operator, why: None, if_revision: None })
     }
 }
 
@@ -132,20 +129,38 @@ impl Remote {
         if let Some(revision) = self.if_revision {
             request = request.header("if-match", format!("\"{revision}\""));
         }
-        let response = request.send().await.map_err(unreachable)?;
-        let is_ok = response.status().is_success();
-        let status = response.status();
-        let body = read(response).await?;
-        if is_ok {
-            return serde_json::from_slice(&body).map_err(|_| strange(status));
+        answered(request).await
+    }
+}
+
+/// What a host tells everybody.
+pub(crate) async fn get_public<R: DeserializeOwned>(
+    server: &str,
+    path: &str,
+) -> Result<R, CliError> {
+    let url = format!("{}{path}", server.trim_end_matches('/'));
+    answered(client()?.get(url)).await
+}
+
+fn client() -> Result<reqwest::Client, CliError> {
+    // The client wants to know whose cryptography to use, even where it uses none.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().timeout(TIMEOUT).build().map_err(unreachable)
+}
+
+async fn answered<R: DeserializeOwned>(request: RequestBuilder) -> Result<R, CliError> {
+    let response = request.send().await.map_err(unreachable)?;
+    let status = response.status();
+    let body = read(response).await?;
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|_| strange(status));
+    }
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(Problem { code, detail, remedy }) => {
+            let shown = |text: &str| plugin_contract::escape(text, 4_000);
+            Err(CliError::told(shown(&detail), shown(&code), shown(&remedy)))
         }
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(Problem { code, detail, remedy }) => {
-                let shown = |text: &str| plugin_contract::escape(text, 4_000);
-                Err(CliError::told(shown(&detail), shown(&code), shown(&remedy)))
-            }
-            Err(_) => Err(strange(status)),
-        }
+        Err(_) => Err(strange(status)),
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Report {
     pub(crate) swapping: Vec<Duration>,
     /// Longest time from asking for a swap to the new one serving.
     pub(crate) swap_max: Duration,
+    /// How long it took to go back, while nobody called.
+    pub(crate) rollbacks: Vec<Duration>,
 }
 
 fn version(number: u64) -> String {
@@ -75,8 +77,9 @@ pub(crate) async fn soak(calls: u64, swaps: u64) -> Report {
     let name = "chameleon".parse().unwrap();
     let mut swap_max = Duration::ZERO;
     for number in 1..=swaps {
-        // Spread over the calls.
-        while made.load(Ordering::Relaxed) < calls / (swaps + 1) * number {
+        // A tenth of the calls meets no swap; then they are spread.
+        let steady = calls / 10;
+        while made.load(Ordering::Relaxed) < steady + (calls - steady) / (swaps + 1) * number {
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         is_swapping.store(true, Ordering::SeqCst);
@@ -108,8 +111,14 @@ pub(crate) async fn soak(calls: u64, swaps: u64) -> Report {
         let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
         assert_eq!(numbers, expected, "each execution is one answer: {version} {instance}");
     }
+    let mut rollbacks = Vec::new();
+    for _ in 0..20 {
+        let since = Instant::now();
+        host.roll_back(&name, None, &Asked::default()).await.unwrap();
+        rollbacks.push(since.elapsed());
+    }
     host.shutdown(Duration::from_secs(10)).await;
-    Report { calls, swaps, steady: all.steady, swapping: all.swapping, swap_max }
+    Report { calls, swaps, steady: all.steady, swapping: all.swapping, swap_max, rollbacks }
 }
 
 async fn call(

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     chameleon::Chameleon,
-    harness::{Host, command, stdout},
+    harness::{Host, command, run, stdout},
 };
 
 /// A host without plugins, and an operator who has its token.

@@ -58,6 +58,8 @@ fn a_version_is_deployed_tried_promoted_and_taken_back_from_the_command_line() {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
+    let list = stdout(&run(&["list", "--server", &operator.host.base]));
+    assert!(list.contains("1.0.0     * serving"), "{list}");
     let all = operator.json(&["rollout", "status"]);
     assert_eq!(all["deployments"].as_array().unwrap().len(), 1);
 }

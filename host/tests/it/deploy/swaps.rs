@@ -9,4 +9,5 @@ async fn no_call_is_lost_or_executed_twice_or_answered_by_who_was_replaced() {
     // Not all of them met no swap, and not all of them met one.
     assert!(!report.steady.is_empty() && !report.swapping.is_empty());
     assert!(report.swap_max > std::time::Duration::ZERO);
+    assert_eq!(report.rollbacks.len(), 20);
 }

@@ -214,6 +214,31 @@ async fn what_an_upgrade_changes_for_callers_is_told_item_by_item() {
     assert_eq!(breaking.verdict.name(), "breaking");
 }
 
+/// A test guest as it was packaged.
+fn packaged(guest: &str) -> Upload {
+    let folder = crate::plugins().join(guest);
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    Upload {
+        component: read(&format!("{guest}.wasm")),
+        manifest: Some(read("plugin.toml")),
+        signature: Some(read(&format!("{guest}.wasm.sig"))),
+    }
+}
+
+#[tokio::test]
+async fn what_a_version_depends_on_has_to_be_there_and_stays_while_it_is_needed() {
+    let (host, _data) = empty_host().await;
+    let options = DeployOptions::default();
+    let alone = host.deploy(packaged("framing-decorator"), options, &ann()).await.unwrap_err();
+    assert_eq!(alone.code(), "core/dependency-missing");
+    host.deploy(packaged("word-count"), options, &ann()).await.unwrap();
+    host.deploy(packaged("framing-decorator"), options, &ann()).await.unwrap();
+    let reply = host.process(&name("framing-decorator"), text("one two")).await.unwrap();
+    assert!(String::from_utf8(reply.output).unwrap().contains("words"));
+    let needed = host.unload(&name("word-count"), Duration::ZERO).await.unwrap_err();
+    assert_eq!(needed.code(), "core/still-needed");
+}
+
 #[tokio::test]
 async fn of_two_operators_who_saw_the_same_state_one_wins() {
     let (host, _data) = serving_host().await;
