@@ -17,3 +17,4 @@ mod plugins;
 mod services;
 mod streams;
 mod vouching;
+mod watch;
