@@ -232,6 +232,8 @@ impl Watch {
         while self.tries < TRIES_MAX {
             match self.book.due(now) {
                 None => return,
+                // What is beyond the bound is not gone.
+                Some(Step::Gone(_)) if self.warned.cut => {}
                 Some(Step::Gone(path)) => self.host.tell_gone(&path),
                 Some(Step::Try(path, failed)) => {
                     self.tries += 1;

@@ -55,6 +55,7 @@ impl Looker {
         // If the directory is a link, it may come to lead elsewhere.
         seen.add_place_of_link(&self.directory);
         if self.is_plugin {
+            seen.add_place(parent(&self.directory));
             self.add(self.directory.clone(), &mut seen);
             return Ok(seen);
         }
@@ -129,14 +130,18 @@ impl Seen {
         if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
             return;
         }
-        let parent = match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => return,
-        };
-        self.add_place(parent);
+        self.add_place(parent(path));
         let target = path.canonicalize().ok();
         self.places.extend(target.as_deref().and_then(Path::parent).map(Path::to_owned));
+    }
+}
+
+/// Where the entry of this path is.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
     }
 }
 

@@ -166,7 +166,7 @@ proptest! {
     /// Whatever happens to the files, and whatever comes of the tries: the last bytes are tried, and each once.
     #[test]
     fn the_last_bytes_are_always_tried(
-        events in prop::collection::vec((0_u64..400, 0_usize..3, prop::option::of(0_i128..4), 0..3), 1..60),
+        events in prop::collection::vec((0_u64..400, 0_usize..3, prop::option::of(0_i128..4), 0_usize..3), 1..60),
     ) {
         let mut desk = Desk::new();
         let (mut now, mut files) = (0, BTreeMap::<&str, i128>::new());
