@@ -40,6 +40,7 @@ mod routes;
 mod state;
 mod subscribers;
 mod terms;
+mod watch;
 
 pub use audit::AuditCounts;
 pub use builder::{PluginHostBuilder, Storage};
@@ -75,6 +76,7 @@ pub use plugin_host::{
 };
 pub use plugin_ref::{InvalidPluginRef, PluginRef};
 pub use terms::PluginSettings;
+pub use watch::{WatchSettings, Watching};
 
 /// Runs what blocks (files) where that harms nobody.
 async fn blocking<R: Send + 'static>(

@@ -1,13 +1,16 @@
 //! The host: its plugins, and what an operator does with them.
 //!
-//! `calls` is how plugins are called, `deploying` how versions come and go, `telling` what there is to know.
+//! `calls` is how plugins are called, `deploying` how versions come and go, `telling` what there is to know,
+//! `taking` what becomes of files that changed.
 
 mod calls;
 mod deploying;
+mod taking;
 mod telling;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -16,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use host_core::{Caller, CoreError, Description, PluginState, Registry};
+use host_core::{Caller, CoreError, Description, Found as FoundPlugin, PluginState, Registry};
 use host_deploy::{Key, verdict::Arm};
 use host_ipc::{EventBus, EventLog, channel::Exchange};
 use plugin_contract::{Explain, PluginId};
@@ -32,6 +35,7 @@ use crate::{
 
 pub use calls::{Answered, Delivery};
 pub use deploying::{DeployCounts, DeploymentStatus, RolloutStatus};
+pub(crate) use taking::{Outcome, Taken};
 pub use telling::{PluginInfo, PluginMetrics, Refused};
 
 /// Plugins that serve, and the one way to call them. Cheap to clone; all clones are one host.
@@ -82,7 +86,7 @@ impl PluginHost {
     /// # Errors
     /// `core/unreadable` if the directory cannot be listed, `host/shutting-down`.
     pub async fn load(&self, path: &Path) -> Result<(), HostError> {
-        self.load_found(Vec::new(), Some(path), None).await
+        self.load_found(iter::empty(), Some(path), None).await.map(drop)
     }
 
     /// Loads what was deployed, and what a directory has beside it; then goes on with what was on its way.
@@ -93,11 +97,13 @@ impl PluginHost {
     ) -> Result<(), HostError> {
         let Some(deployments) = &self.inner.deployments else {
             return match directory {
-                Some(directory) => self.load_found(Vec::new(), Some(directory), only).await,
+                Some(directory) => {
+                    self.load_found(iter::empty(), Some(directory), only).await.map(drop)
+                }
                 None => Ok(()),
             };
         };
-        let deployed = deployments.to_load().await;
+        let deployed = deployments.to_load().await.into_iter().map(Stored::read);
         self.load_found(deployed, directory, only).await?;
         deployments.resume().await;
         tokio::spawn(driver::drive(Arc::downgrade(deployments)));
@@ -106,10 +112,10 @@ impl PluginHost {
 
     async fn load_found(
         &self,
-        deployed: Vec<Stored>,
+        found: impl Iterator<Item = FoundPlugin> + Send + 'static,
         directory: Option<&Path>,
         only: Option<&PluginId>,
-    ) -> Result<(), HostError> {
+    ) -> Result<Vec<Arc<Refused>>, HostError> {
         if !self.is_ready() {
             return Err(HostError::ShuttingDown);
         }
@@ -120,8 +126,8 @@ impl PluginHost {
             deployments.as_ref().is_some_and(|deployments| deployments.manages(name))
         };
         let wanted = move |found: &Description| !manages(found.name());
-        let deployed = deployed.into_iter().map(Stored::read);
-        let loaded = self.inner.registry.load_with(deployed, directory, only, wanted).await?;
+        let loaded = self.inner.registry.load_with(found, directory, only, wanted).await?;
+        let mut all = Vec::with_capacity(loaded.refused.len());
         let mut known = self.inner.refused();
         for refused in loaded.refused {
             let error = HostError::from(CoreError::Shared(refused.error));
@@ -129,13 +135,15 @@ impl PluginHost {
             let path = refused.path.clone();
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             self.inner.terms.audit.done(&file, "", "refused", error.code());
-            known.insert(path, Arc::new(Refused { path: refused.path, error, state }));
+            let refused = Arc::new(Refused { path: refused.path, error, state });
+            all.push(refused.clone());
+            known.insert(path, refused);
         }
         // What was registered and did not start says so itself, for as long as that is so.
         for plugin in &loaded.registered {
             known.remove(plugin.path());
         }
-        Ok(())
+        Ok(all)
     }
 
     /// A misspelt name in the operator's file would otherwise be noticed when it is too late.
@@ -192,7 +200,8 @@ impl PluginHost {
             let deadline = Instant::now() + timeout;
             let done = self.inner.registry.reload(found.name(), found.version(), deadline).await;
             self.inner.audit("reloaded", &found, &done);
-            done?;
+            // Whatever was wrong with it before, it serves now.
+            self.inner.refused().remove(done?.path());
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 
 use crate::{build_plugins::BuildPlugins, toolchain};
 
-/// Builds the plugins and the host, and runs the host on loopback with its data in `data/`. The operator's token,
+/// Builds the plugins and the host, and runs the host on loopback with its data in `data/`, watching for plugins
+/// that are built anew. The operator's token,
 /// which deploying takes, is made there, too: `data/admin-token`.
 #[derive(clap::Args)]
 pub(crate) struct Serve {
@@ -32,7 +33,7 @@ impl Serve {
         toolchain::ensure_target(root)?;
         BuildPlugins::for_use(false).run(sh, root)?;
         let mut host = Command::new(build_host(root, self.release)?);
-        host.args(["serve", "--plugins", "dist/plugins", "--data-dir", "data"]);
+        host.args(["serve", "--plugins", "dist/plugins", "--data-dir", "data", "--watch"]);
         if !self.args.iter().any(|argument| argument.starts_with("--admin-token-file")) {
             make_token(&root.join("data"))?;
             host.args(["--admin-token-file", "data/admin-token"]);

@@ -4,7 +4,10 @@
 //! the place of a plugin that is there ([`Registry::replace`]) or stands beside its other versions
 //! ([`Registry::install`]). Whoever changes their mind [discards](Newcomer::discard) it.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use plugin_contract::{Manifest, PluginId};
 use semver::Version;
@@ -192,6 +195,15 @@ impl<T: StoreData> Registry<T> {
         Ok(Replaced { plugin: new, drain })
     }
 
+    /// Reads what lies at `path`, as loading it would.
+    ///
+    /// # Errors
+    /// None of the file's own: those are in what was found.
+    pub async fn read(&self, path: &Path) -> Result<Found, CoreError> {
+        let (admission, path) = (self.shelf.settings.admission.clone(), path.to_owned());
+        blocking(move || Ok(Found { artifact: read_artifact(&path, &admission), path })).await
+    }
+
     /// Reads a plugin's file anew and has what is there now serve in its place, as [`Registry::replace`] does.
     ///
     /// # Errors
@@ -204,28 +216,38 @@ impl<T: StoreData> Registry<T> {
         deadline: Instant,
     ) -> Result<Arc<Plugin<T>>, CoreError> {
         let old = self.open(name, version)?;
-        let found = {
-            let (admission, path) = (self.shelf.settings.admission.clone(), old.path().to_owned());
-            blocking(move || Ok(Found { artifact: read_artifact(&path, &admission), path })).await?
-        };
-        if let Ok(artifact) = &found.artifact {
-            let description = &artifact.description;
-            if description.name() != name {
-                return Err(CoreError::IdentityMismatch {
-                    plugin: name.clone(),
-                    version: version.clone(),
-                    says: description.name().to_string(),
-                });
-            }
-            self.check_place(&old, &description.manifest)?;
-        }
-        let new = self.prepare(found, Purpose::Serve).await?;
-        let replaced: Result<_, CoreError> =
-            self.replace(&old, new, deadline, async { Ok(()) }).await;
-        let replaced = replaced?;
+        let found = self.read(old.path()).await?;
+        let replaced = self.reload_as(&old, found, deadline).await?;
         let plugin = replaced.plugin.clone();
         replaced.drained().await;
         Ok(plugin)
+    }
+
+    /// Has another revision of a plugin, as it was found, serve in its place: started first, then put there as
+    /// [`Registry::replace`] does.
+    ///
+    /// # Errors
+    /// As for [`Registry::reload`]; `core/retired` if another took its place meanwhile.
+    pub async fn reload_as(
+        &self,
+        old: &Arc<Plugin<T>>,
+        found: Found,
+        deadline: Instant,
+    ) -> Result<Replaced<T>, CoreError> {
+        if let Ok(artifact) = &found.artifact {
+            let description = &artifact.description;
+            if description.name() != old.name() {
+                return Err(CoreError::IdentityMismatch {
+                    plugin: old.name().clone(),
+                    version: old.version().clone(),
+                    says: description.name().to_string(),
+                });
+            }
+            // Before anything is compiled.
+            self.check_place(old, &description.manifest)?;
+        }
+        let new = self.prepare(found, Purpose::Serve).await?;
+        self.replace(old, new, deadline, async { Ok(()) }).await
     }
 
     fn check_open(&self, name: &PluginId) -> Result<(), CoreError> {

@@ -42,8 +42,10 @@ pub struct AuditSettings {
     pub plugin_rate: u32,
     /// Records that a plugin may cause at once. Default 100.
     pub plugin_burst: u32,
-    /// Records after which a checkpoint is signed, which also is done after 10 s. Default 256, at least 1.
+    /// Records after which a checkpoint is signed. Default 256, at least 1.
     pub checkpoint_records: u64,
+    /// Time after which one is signed, if there are records that none seals. Default 10 s.
+    pub checkpoint_interval: Duration,
     pub(super) through: Through,
 }
 
@@ -64,6 +66,7 @@ impl AuditSettings {
             plugin_rate: 50,
             plugin_burst: 100,
             checkpoint_records: 256,
+            checkpoint_interval: Duration::from_secs(10),
             through: Arc::new(|file| Box::new(file)),
         }
     }

@@ -21,8 +21,6 @@ use super::{
 const SYNC_EVERY: Duration = Duration::from_millis(100);
 /// Between two records of what was counted.
 const FOLD_EVERY: Duration = Duration::from_secs(1);
-/// Records are sealed at the latest after this long.
-const SEAL_EVERY: Duration = Duration::from_secs(10);
 /// After a failure.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// Where nothing is due.
@@ -33,6 +31,8 @@ pub(super) struct Writer {
     queue: Receiver<Message>,
     shared: Arc<Shared>,
     seal_records: u64,
+    /// Records are sealed at the latest after this long.
+    seal_every: Duration,
     queue_max: usize,
     /// Events that were taken from the queue and found no room.
     lost: u64,
@@ -61,7 +61,8 @@ impl Writer {
             lost: 0,
             fold_due: now,
             sync_due: now,
-            seal_due: now + SEAL_EVERY,
+            seal_every: settings.checkpoint_interval.min(IDLE),
+            seal_due: now + settings.checkpoint_interval.min(IDLE),
             retry_due: None,
             may_rotate: true,
         }
@@ -147,7 +148,7 @@ impl Writer {
             return false;
         }
         if self.chain.unsealed() == 0 {
-            self.seal_due = Instant::now() + SEAL_EVERY;
+            self.seal_due = Instant::now() + self.seal_every;
         }
         self.chain.append(record);
         if self.chain.unsealed() >= self.seal_records {
@@ -160,7 +161,7 @@ impl Writer {
         if self.chain.has_room() {
             self.chain.seal(SystemTime::now());
         }
-        self.seal_due = now + SEAL_EVERY;
+        self.seal_due = now + self.seal_every;
     }
 
     /// Records what was counted: what plugins told too much of, and what found no room.

@@ -9,6 +9,7 @@ use std::{
 
 use super::{CliError, PluginArgs, try_say};
 use host::{
+    WatchSettings,
     documents::{Detail, ListDocument},
     http::{HttpSettings, Server},
 };
@@ -39,6 +40,12 @@ pub(crate) struct Serve {
     /// Start plugins when they are first called, instead of all at once.
     #[arg(long)]
     lazy: bool,
+    /// Have plugins that are new or changed in their directory serve as soon as their files are whole, without a
+    /// restart. A plugin is started before it takes the place of its old revision, and calls under way end there; what
+    /// is bad is logged and listed with its code, and the old revision serves on. What is deployed, or was
+    /// unloaded, is left alone.
+    #[arg(long)]
+    watch: bool,
     /// A file with the token that operators show to deploy, start, unload and reload plugins. Without it
     /// nobody can, over HTTP.
     #[arg(long, value_name = "FILE", env = "PLUGIN_HOST_ADMIN_TOKEN_FILE")]
@@ -70,6 +77,8 @@ impl Serve {
         open_more_files();
         // After all that may be wrong with the command line: this is what takes long.
         let host = self.plugins.builder(Some(&self.data_dir))?.lazy(self.lazy).build().await?;
+        let _watching =
+            self.watch.then(|| host.watch(self.plugins.plugins.clone(), WatchSettings::default()));
         let list = ListDocument::of(&host, Detail::Full);
         let server = Server::bind(host, settings, self.listen).await?;
         announce(&list, server.address(), json);

@@ -21,3 +21,4 @@ mod plugins;
 mod services;
 mod streams;
 mod vouching;
+mod watch;
