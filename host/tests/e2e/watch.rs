@@ -13,37 +13,24 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Host, built, run, stdout};
+use crate::{
+    chameleon::Chameleon,
+    harness::{Host, built, run, stdout},
+};
 
 /// Longest time for anything to be noticed, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(30);
 
-/// The chameleon as another version, which starts or does not.
+/// The component of a version that starts, or does not.
 fn chameleon(version: &str, starts: bool) -> Vec<u8> {
-    let mut bytes = fs::read(built("test-plugins").join("chameleon/chameleon.wasm")).unwrap();
-    let mut put = |old: &str, new: String| {
-        assert_eq!(old.len(), new.len());
-        let mut found = 0;
-        for at in 0..bytes.len() - old.len() {
-            if bytes[at..].starts_with(old.as_bytes()) {
-                bytes[at..at + old.len()].copy_from_slice(new.as_bytes());
-                found += 1;
-            }
-        }
-        assert!(found > 0, "{old}");
-    };
-    put("KNOBS version=1.0.0", format!("KNOBS version={version}"));
-    put("version = \"1.0.0\"", format!("version = \"{version}\""));
-    put("start=1", format!("start={}", u8::from(starts)));
-    bytes
+    let guest = Chameleon::version(version);
+    let guest = if starts { guest } else { guest.broken() };
+    guest.upload().component
 }
 
 /// A folder with this version.
 fn folder(at: &Path, version: &str) {
-    fs::create_dir_all(at).unwrap();
-    let manifest = fs::read_to_string(built("test-plugins").join("chameleon/plugin.toml")).unwrap();
-    fs::write(at.join("plugin.toml"), manifest.replace("1.0.0", version)).unwrap();
-    fs::write(at.join("chameleon.wasm"), chameleon(version, true)).unwrap();
+    Chameleon::version(version).write_to(at);
 }
 
 const TOKEN: &str = "0123456789abcdef";
