@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use host_core::{CoreError, Found, Newcomer, Purpose, read_artifact};
 use host_deploy::{
     Command, Deployment, Note, PermissionDiff, PluginVersion, Record, Rollout, Shadow, Split,
-    compat,
+    compat, storage::StorageError,
 };
 use plugin_contract::{Digest, Explain, PluginId};
 use semver::Version;
@@ -29,10 +29,24 @@ impl Deployments {
         command: Command,
         note: &Note,
     ) -> Result<Deployment, HostError> {
-        let change = lane.deployment().apply(command, note)?;
-        if change.deployment != lane.deployment() {
-            self.storage.commit(&change).await?;
+        let was = lane.deployment();
+        let change = was.apply(command, note)?;
+        if change.deployment != was {
+            if let Err(error) = self.storage.commit(&change).await {
+                // It may have been stored all the same, and only not been told so.
+                let stored = match &error {
+                    StorageError::Conflict { .. } | StorageError::Missing(_) => None,
+                    _ => self.storage.deployment(&lane.name).await.ok().flatten(),
+                };
+                if stored.as_ref() != Some(&change.deployment) {
+                    return Err(error.into());
+                }
+                tracing::warn!(plugin = %lane.name, %error, "a change was stored, though the store says not");
+            }
             lane.set(change.deployment.clone());
+            if was.shadow.is_some() && change.deployment.shadow.is_none() {
+                self.end_mirror(lane);
+            }
         }
         self.tell(lane, &change.records);
         Ok(change.deployment)
@@ -123,7 +137,13 @@ impl Deployments {
         allow_breaking: bool,
     ) -> Result<Option<Contract>, HostError> {
         let Some(active) = deployment.active() else { return Ok(None) };
-        let bytes = self.storage.get(&active.artifact.component).await?;
+        let bytes = match self.storage.get(&active.artifact.component).await {
+            // Nobody could be told what changes; who takes any change does not ask.
+            Err(StorageError::Missing(_) | StorageError::Corrupt { .. }) if allow_breaking => {
+                return Ok(None);
+            }
+            bytes => bytes?,
+        };
         let name = intake.name().clone();
         let old = blocking(move || Wit::of(&name, &bytes)).await?;
         let report = intake.wit.compared_with(&old);
@@ -145,7 +165,14 @@ impl Deployments {
             return Ok(());
         }
         let Some(serving) = self.terms.routes.stable(&lane.name) else { return Ok(()) };
-        let upload = read_upload(serving.path(), &self.admission).await?;
+        let upload = match read_upload(serving.path(), &self.admission).await {
+            Ok(upload) => upload,
+            Err(error) => {
+                let plugin = &lane.name;
+                tracing::warn!(%plugin, %error, "what serves is kept nowhere: there is no going back to it");
+                return Ok(());
+            }
+        };
         let intake = Intake::read(upload, self.terms.clone(), self.admission.clone()).await?;
         if intake.digest() != serving.description().info.digest {
             // It was changed since, and what serves is nowhere to be had.
@@ -162,6 +189,25 @@ impl Deployments {
         Ok(())
     }
 
+    /// What an upload asks for beyond what serves does, or would if it could.
+    pub(super) async fn asks_beyond(
+        &self,
+        deployment: &Deployment,
+        serving: Option<&HostPlugin>,
+        intake: &Intake,
+    ) -> PermissionDiff {
+        if let Some(serving) = serving {
+            return intake.asks_beyond(&serving.description().manifest);
+        }
+        // Of the first version, the policy has decided, and there is nothing it could have crept beyond.
+        let Some(active) = deployment.active() else { return PermissionDiff::default() };
+        match self.found(active).await.map(|found| found.artifact) {
+            Ok(Ok(artifact)) => intake.asks_beyond(&artifact.description.manifest),
+            // Nobody can tell what it asked for: all there is has to be agreed to.
+            _ => intake.asks_for(),
+        }
+    }
+
     /// The plugin that answers calls, whether it was deployed or lies in a directory.
     pub(super) fn active_plugin(&self, lane: &Lane) -> Option<HostPlugin> {
         let deployment = lane.deployment();
@@ -174,8 +220,7 @@ impl Deployments {
     /// Says which versions answer from the next look on.
     pub(super) fn direct(&self, lane: &Lane) {
         let deployment = lane.deployment();
-        let rollout = lane.trial().map(|trial| trial.rollout());
-        let canary = rollout.map(|Rollout { version, .. }| version).zip(lane.trial());
+        let canary = lane.trial().map(|trial| (trial.rollout().version, trial));
         let directive = deployment.active().map(|active| Directive {
             active: active.version.clone(),
             canary: canary.map(|(version, trial)| {
@@ -222,18 +267,38 @@ impl Deployments {
         }
     }
 
-    /// Takes a revision out that gets no calls any more, once those under way have ended.
+    /// Takes a revision out that gets no calls any more. Those under way end by themselves.
     pub(super) fn remove(&self, plugin: &HostPlugin) {
-        let (registry, plugin) = (self.registry.clone(), plugin.clone());
         let deadline = Instant::now() + self.settings.drain_timeout;
-        tokio::spawn(async move {
-            let removed = registry.remove(plugin.name(), plugin.version(), deadline).await;
-            if let Err(error) = removed {
-                // Others need this very version: it stays for them.
-                let (plugin, version) = (plugin.name(), plugin.version());
-                tracing::warn!(%plugin, %version, %error, "a revision stays beside its successor");
-            }
-        });
+        if let Err(error) = self.registry.remove(plugin, deadline) {
+            // Others need this very version: it stays for them.
+            let (plugin, version) = (plugin.name(), plugin.version());
+            tracing::warn!(%plugin, %version, %error, "a revision stays beside its successor");
+        }
+    }
+
+    /// Has a revision serve beside what serves, or, as a candidate, be tried there. Stored is that by `commit`,
+    /// once nothing is left that could fail.
+    pub(super) async fn install(
+        &self,
+        new: Newcomer<HostState>,
+        is_candidate: bool,
+        commit: impl Future<Output = Result<(), HostError>>,
+    ) -> Result<(), HostError> {
+        let deadline = Instant::now() + self.settings.drain_timeout;
+        let there = self.registry.get(new.plugin().name(), new.plugin().version());
+        if let Some(there) = there {
+            // It stayed for others that need it, or lay in a directory.
+            new.plugin().set_candidate(is_candidate);
+            self.registry.replace(&there, new, deadline, commit).await?;
+            return Ok(());
+        }
+        if let Err(error) = commit.await {
+            new.discard(deadline).await;
+            return Err(error);
+        }
+        self.registry.install(new, is_candidate).await?;
+        Ok(())
     }
 
     /// Forgets what is not worth keeping. If that fails, it is tried with the next step.
@@ -259,7 +324,15 @@ impl Deployments {
 
 /// Whether what kept a version from starting will do so again.
 pub(super) fn is_its_own_fault(error: &HostError) -> bool {
-    matches!(error, HostError::Core(error) if !error.may_pass() || error.is_breakage())
+    matches!(error, HostError::Core(error) if !is_shut_down(error) && (!error.may_pass() || error.is_breakage()))
+}
+
+/// Whether the host goes down, and so does what it was about to start.
+fn is_shut_down(error: &CoreError) -> bool {
+    match error {
+        CoreError::Shared(error) => is_shut_down(error),
+        error => matches!(error, CoreError::Retired { .. }),
+    }
 }
 
 /// What distinguishes one rollout from the next in who falls into its share.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use host_core::Purpose;
+use host_core::{CoreError, PluginState, Purpose};
 use host_deploy::{
     Command, Deployment, Illegal, Note, PermissionDiff, Plan, PluginVersion, Record, Rollout,
     Shadow, Status,
@@ -82,8 +82,7 @@ impl Deployments {
         }
         let contract = self.compare(&deployment, &intake, options.allow_breaking).await?;
         let active = self.active_plugin(&lane);
-        let manifest = active.as_ref().map(|active| &active.description().manifest);
-        let permissions = intake.asks_beyond(manifest);
+        let permissions = self.asks_beyond(&deployment, active.as_ref(), &intake).await;
         self.registry.check_fits(active.as_ref(), intake.manifest())?;
 
         let version = intake.version().clone();
@@ -114,7 +113,9 @@ impl Deployments {
         if staged.status == Status::Active && self.active_plugin(&lane).is_none() {
             // It could not be read when the host started.
             let new = self.start(&lane, &version, Purpose::Serve).await?;
-            self.registry.install(new, false).await?;
+            self.install(new, false, async { Ok(()) }).await?;
+            // Before, there was nobody whose calls could be made once more.
+            self.terms.routes.mirror(&lane.name, lane.mirror());
         }
         self.collect(&lane).await;
         let deployment = lane.deployment();
@@ -181,12 +182,8 @@ impl Deployments {
             new.discard(Instant::now()).await;
             return Err(error.into());
         }
-        let plugin = self.registry.install(new, true).await?;
-        if let Err(error) = self.commit(&lane, command, &note).await {
-            self.remove(&plugin);
-            return Err(error);
-        }
-        self.end_mirror(&lane);
+        self.install(new, true, self.commit(&lane, command, &note).map(|done| done.map(drop)))
+            .await?;
         self.lead_trial(&lane, Rollout::new(version.clone(), plan));
         Ok(lane.deployment())
     }
@@ -207,12 +204,17 @@ impl Deployments {
 
     pub(super) async fn promote_now(&self, lane: &Lane, note: &Note) -> Result<(), HostError> {
         let old = self.active_plugin(lane);
-        self.commit(lane, Command::Promote, note).await?;
         let deployment = lane.deployment();
-        let new = deployment.active().and_then(|new| self.registry.get(&lane.name, &new.version));
-        if let Some(new) = new {
-            new.set_candidate(false);
+        let next = deployment.apply(Command::Promote, note)?.deployment;
+        let new = next.active().and_then(|new| self.registry.get(&lane.name, &new.version));
+        let new = new.filter(|new| new.state() != PluginState::Unloaded);
+        // It would have all calls, and answer none.
+        let new = new.ok_or_else(|| CoreError::NotLoaded { plugin: lane.name.clone() })?;
+        if let Some(trouble) = new.trouble() {
+            return Err(CoreError::Shared(trouble).into());
         }
+        self.commit(lane, Command::Promote, note).await?;
+        new.set_candidate(false);
         self.end_trial(lane);
         count(&lane.counts.swaps);
         if let Some(old) = old {
@@ -237,13 +239,16 @@ impl Deployments {
         if deployment.canary().is_some() && (to.is_none() || to == active) {
             self.end_canary(&lane, Command::Withdraw, &note).await?;
         } else {
-            if deployment.canary().is_some() {
-                self.end_canary(&lane, Command::Withdraw, &note).await?;
-            }
             let to = match to {
                 Some(to) => to.clone(),
                 None => deployment.previous()?.version.clone(),
             };
+            if deployment.canary().is_some() {
+                // If it cannot go there, the canary is not to pay for it.
+                let without = deployment.apply(Command::Withdraw, &note)?.deployment;
+                without.apply(Command::Restore(to.clone()), &note)?;
+                self.end_canary(&lane, Command::Withdraw, &note).await?;
+            }
             self.take_over(&lane, &to, Command::Restore(to.clone()), &note).await?;
         }
         count(&lane.counts.rollbacks);
@@ -336,7 +341,6 @@ impl Deployments {
         let _turn = lane.turn().await;
         check_seen(&lane, asked)?;
         self.commit(&lane, Command::StopShadow, &asked.note("no shadow")).await?;
-        self.end_mirror(&lane);
         Ok(lane.deployment())
     }
 
@@ -365,7 +369,7 @@ impl Deployments {
     ) -> Result<(), HostError> {
         let deployment = lane.deployment();
         // Refused before anything is run.
-        let next = deployment.apply(command.clone(), note)?.deployment;
+        deployment.apply(command.clone(), note)?;
         let new = match self.start(lane, version, Purpose::Serve).await {
             Ok(new) => new,
             Err(error) => {
@@ -378,7 +382,6 @@ impl Deployments {
                 return Err(error);
             }
         };
-        let ends_shadow = deployment.shadow.is_some() && next.shadow.is_none();
         let commit = self.commit(lane, command, note).map(|done| done.map(|_| self.direct(lane)));
         match self.active_plugin(lane) {
             Some(old) => {
@@ -389,19 +392,12 @@ impl Deployments {
             }
             None => {
                 let manifest = &new.plugin().description().manifest;
-                let stored = match self.registry.check_fits(None, manifest) {
-                    Ok(()) => commit.await,
-                    Err(error) => Err(error.into()),
-                };
-                if let Err(error) = stored {
+                if let Err(error) = self.registry.check_fits(None, manifest) {
                     new.discard(Instant::now()).await;
-                    return Err(error);
+                    return Err(error.into());
                 }
-                self.registry.install(new, false).await?;
+                self.install(new, false, commit).await?;
             }
-        }
-        if ends_shadow {
-            self.end_mirror(lane);
         }
         Ok(())
     }
