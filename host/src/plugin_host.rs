@@ -99,7 +99,7 @@ impl PluginHost {
         };
         let deployed = deployments.to_load().await;
         self.load_found(deployed, directory, only).await?;
-        deployments.resume().await;
+        deployments.resume(only).await;
         tokio::spawn(driver::drive(Arc::downgrade(deployments)));
         Ok(())
     }
