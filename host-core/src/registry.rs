@@ -322,23 +322,14 @@ impl<T: StoreData> Shelf<T> {
         Ok(())
     }
 
-    /// Puts `new` where `old` is, in one step. Fails if `old` is not there any more.
-    fn swap(&self, old: &Arc<Plugin<T>>, new: &Arc<Plugin<T>>) -> Result<(), CoreError> {
-        let gone = || CoreError::Retired { plugin: old.name().clone() };
-        let mut versions = self.plugins.get_mut(old.name()).ok_or_else(gone)?;
-        match versions.get(old.version()) {
-            Some(there) if Arc::ptr_eq(there, old) => {}
-            _ => return Err(gone()),
-        }
-        if let Some(other) = versions.get(new.version())
-            && !Arc::ptr_eq(other, old)
-        {
-            return Err(load::duplicate(new, other));
-        }
+    /// Puts `new` where `old` is, in one step. Returns what else had its version, and is there no longer.
+    fn swap(&self, old: &Arc<Plugin<T>>, new: &Arc<Plugin<T>>) -> Option<Arc<Plugin<T>>> {
+        let mut versions = self.plugins.entry(old.name().clone()).or_default();
         let versions = Arc::make_mut(&mut versions);
-        versions.remove(old.version());
-        versions.insert(new.version().clone(), new.clone());
-        Ok(())
+        if versions.get(old.version()).is_some_and(|there| Arc::ptr_eq(there, old)) {
+            versions.remove(old.version());
+        }
+        versions.insert(new.version().clone(), new.clone())
     }
 
     /// Takes `plugin` off the shelf.

@@ -25,9 +25,14 @@ impl PermissionDiff {
         let mut diff = Self { widened, narrowed };
         for (name, dependency) in &new.dependencies {
             let was = old.dependencies.get(name).map(|dependency| dependency.link);
-            // What is composed with a plugin has all that the plugin has.
-            if dependency.link == Link::Composed && was != Some(Link::Composed) {
-                diff.widened.push(format!("dependencies.{name}: link = \"composed\""));
+            match (dependency.link, was) {
+                // What is composed with a plugin has all that the plugin has.
+                (Link::Composed, None | Some(Link::Isolated)) => {
+                    diff.widened.push(format!("dependencies.{name}: link = \"composed\""));
+                }
+                // Whoever can be called acts with rights of its own.
+                (Link::Isolated, None) => diff.widened.push(format!("dependencies.{name}")),
+                (Link::Composed, Some(Link::Composed)) | (Link::Isolated, Some(_)) => {}
             }
         }
         diff
@@ -188,6 +193,14 @@ mod tests {
             &[],
             &["deny.fs: read:/data/key", "memory: 65MB -> 64MB"],
         );
+    }
+
+    #[test]
+    fn whoever_can_be_called_acts_with_rights_of_its_own() {
+        let calls = "[dependencies]\nb = \"^1\"\n";
+        check("", calls, &["dependencies.b"], &[]);
+        check(calls, "[dependencies]\nb = \"^1.2\"\n", &[], &[]);
+        check(calls, "", &[], &[]);
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl PluginHost {
         };
         let deployed = deployments.to_load().await.into_iter().map(Stored::read);
         self.load_found(deployed, directory, only).await?;
-        deployments.resume().await;
+        deployments.resume(only).await;
         tokio::spawn(driver::drive(Arc::downgrade(deployments)));
         Ok(())
     }

@@ -43,7 +43,12 @@ macro_rules! routed {
             };
             let watch = $found.watch();
             match $call {
-                Err(::host_core::CoreError::Retired { .. }) if left > 0 => left -= 1,
+                Err(::host_core::CoreError::Retired { .. }) if left > 0 => {
+                    left -= 1;
+                    if let Some(watch) = watch {
+                        watch.forget();
+                    }
+                }
                 answer => {
                     if let Some(watch) = watch {
                         watch.tell(&answer);
@@ -67,7 +72,7 @@ impl Found {
     /// Watches a call that begins now, if it is one by which a canary is judged.
     pub(crate) fn watch(&self) -> Option<Watch> {
         let (trial, arm) = self.trial.clone()?;
-        Some(Watch { trial, arm, since: Instant::now() })
+        Some(Watch { trial: Some(trial), arm, since: Instant::now() })
     }
 
     /// The call, if it is to be made once more on a version that is tried.
@@ -93,18 +98,35 @@ impl Deref for Found {
     }
 }
 
-/// A call that says something of a canary.
+/// A call that says something of a canary. Dropped before it is told how the call ended, the caller has
+/// gone, or the plugin does not take such calls: of a canary that hangs, nobody would hear otherwise.
 pub(crate) struct Watch {
-    trial: Arc<Trial>,
+    trial: Option<Arc<Trial>>,
     arm: Arm,
     since: Instant,
 }
 
 impl Watch {
     /// How it ended. Every error counts: both sides get the same mix of calls.
-    pub(crate) fn tell<R: Answer>(self, answer: &Result<R, CoreError>) {
-        let failed = answer.as_ref().map_or(true, Answer::is_degraded);
-        self.trial.observe(self.arm, Outcome { failed, latency: self.since.elapsed() });
+    pub(crate) fn tell<R: Answer>(mut self, answer: &Result<R, CoreError>) {
+        self.end(answer.as_ref().map_or(true, Answer::is_degraded));
+    }
+
+    /// Somebody else answers the call.
+    pub(crate) fn forget(mut self) {
+        self.trial = None;
+    }
+
+    fn end(&mut self, failed: bool) {
+        if let Some(trial) = self.trial.take() {
+            trial.observe(self.arm, Outcome { failed, latency: self.since.elapsed() });
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end(true);
     }
 }
 
@@ -160,7 +182,13 @@ impl Routes {
         let route = self.routes.get(name).map(|route| route.value().clone());
         let unknown = || HostError::UnknownPlugin(name.clone().into());
         let route = route.ok_or_else(unknown)?;
-        let lease = route.router.route(key).map_err(|_| unknown())?;
+        let mut lease = route.router.route(key).map_err(|_| unknown())?;
+        if lease.counted_arm() == Some(Arm::Canary)
+            && route.trial.load().as_ref().is_some_and(|trial| trial.is_out())
+        {
+            let stable = Key { pin: Some(Arm::Stable), ..key };
+            lease = route.router.route(stable).map_err(|_| unknown())?;
+        }
         let trial = lease.counted_arm().and_then(|arm| Some((route.trial.load_full()?, arm)));
         let trial = trial.filter(|(trial, _)| trial.is_first(key.id));
         Ok(Found { plugin: (*lease).clone(), trial, mirror: route.mirror.load_full() })

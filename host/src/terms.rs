@@ -18,7 +18,8 @@ use host_security::{
     sign::{SignatureRefused, Trust, TrustPolicy},
 };
 use plugin_contract::{
-    Address, Dependency, Explain, FsAccess, Isolation, Link, Manifest, MessagePermission, PluginId,
+    Address, Dependency, Explain, FsAccess, FsPermission, Isolation, Link, Manifest,
+    MessagePermission, PluginId,
 };
 
 use crate::{
@@ -176,6 +177,23 @@ struct Reach {
     events: EventSource,
 }
 
+/// A plugin that calls others is to change nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("`{plugin}` calls other plugins, which would act on what a shadow has them do")]
+struct ShadowCalls {
+    plugin: PluginId,
+}
+
+impl Explain for ShadowCalls {
+    fn code(&self) -> &'static str {
+        "deploy/shadow-calls-others"
+    }
+
+    fn remedy(&self) -> &'static str {
+        "try it as a canary, with a small share"
+    }
+}
+
 /// A plugin wants to share its store, and so its grant, with another, and the operator does not agree.
 #[derive(Debug, thiserror::Error)]
 #[error("`{plugin}` may not be composed with `{with}`")]
@@ -248,8 +266,15 @@ impl Embedder<HostState> for HostTerms {
         let permissions = &mut manifest.permissions;
         permissions.fs.retain(|permission| permission.access.reads());
         permissions.fs.iter_mut().for_each(|permission| permission.access = FsAccess::Read);
+        // Its private directory is that of the version that serves.
+        let data = vec![DATA_DIR.trim_start_matches('/').to_owned()];
+        permissions.deny.fs.push(FsPermission { access: FsAccess::Write, path: data });
         permissions.net.clear();
         permissions.messages.clear();
+        // Those it calls are no shadows.
+        if manifest.dependencies.values().any(|dependency| dependency.link == Link::Isolated) {
+            return Err(Box::new(ShadowCalls { plugin: plugin.name().clone() }));
+        }
         // Of a bus that nobody listens to.
         let log = EventLog::new(EventLogLimits::default());
         let nobody = EventBus::new(BusSettings::default(), log);
@@ -257,7 +282,11 @@ impl Embedder<HostState> for HostTerms {
             config: Arc::new(ScratchConfig::new(self.config.clone())),
             events: nobody.source(plugin.name().clone()),
         };
-        self.terms_within(plugin, self.policy.grant(&Request::from_manifest(&manifest)), reach)
+        let grant = self.policy.grant(&Request::from_manifest(&manifest));
+        let mut terms = self.terms_within(plugin, grant, reach)?;
+        // What it does itself is to be seen, and no other version is to act in its place.
+        terms.on_failure = OnFailure::Refuse;
+        Ok(terms)
     }
 
     fn changed(&self, name: &PluginId, versions: &[Arc<Plugin<HostState>>]) {

@@ -137,9 +137,9 @@ impl<T: StoreData> Registry<T> {
         Ok(plugin)
     }
 
-    /// Has `new` serve in the place of `old`, in one step. `commit` is run when nothing is left that could
-    /// fail: if it fails, `old` goes on as if nothing had been. Calls under way on `old` may end until
-    /// `deadline`.
+    /// Has `new` serve in the place of `old`, in one step, and of whatever else there is of its version.
+    /// `commit` is run when nothing is left that could fail: if it fails, `old` goes on as if nothing had been.
+    /// Calls under way on `old` may end until `deadline`.
     ///
     /// If both export `state-transfer`, the new one takes over the state of the old one. Calls wait
     /// meanwhile, for 5 s at most once those under way have ended, which may take one `timeout`, and for
@@ -162,16 +162,16 @@ impl<T: StoreData> Registry<T> {
     ) -> Result<Replaced<T>, E> {
         let new = new.plugin;
         let was = old.state();
+        // Meanwhile, by an operator: that holds.
+        let was_unloaded = || was != PluginState::Unloaded && old.state() == PluginState::Unloaded;
         let replaced = async {
             self.check_place(old, &new.description().manifest)?;
             self.check_open(new.name())?;
             let handed = hand_over(old, &new, later(Instant::now(), old.terms().timeout)).await?;
-            commit.await?;
-            if was != PluginState::Unloaded && old.state() == PluginState::Unloaded {
-                // Meanwhile, by an operator: that holds.
+            if was_unloaded() {
                 return Err(CoreError::NotLoaded { plugin: old.name().clone() }.into());
             }
-            self.shelf.swap(old, &new)?;
+            commit.await?;
             Ok(handed)
         };
         let handed = match replaced.await {
@@ -181,16 +181,28 @@ impl<T: StoreData> Registry<T> {
                 return Err(error);
             }
         };
+        // Decided: from here on nothing may fail.
+        let is_unloaded = was_unloaded();
+        let twin = self.shelf.swap(old, &new).filter(|twin| !Arc::ptr_eq(twin, old));
         self.shelf.changed(new.name());
         handed.commit();
         tracing::info!(plugin = %new.name(), was = %old.version(), version = %new.version(), "a revision was replaced");
         let (draining, shelf, plugin) = (old.clone(), self.shelf.clone(), new.clone());
         let drain = tokio::spawn(async move {
-            let left = draining.retire(deadline).await;
+            if is_unloaded {
+                plugin.unload(deadline).await;
+            }
+            let twin = async {
+                match twin {
+                    Some(twin) => twin.retire(deadline).await,
+                    None => 0,
+                }
+            };
+            let (left, of_twin) = tokio::join!(draining.retire(deadline), twin);
             if shelf.closing.load(Ordering::Acquire) {
                 plugin.unload(deadline).await;
             }
-            left
+            left + of_twin
         });
         Ok(Replaced { plugin: new, drain })
     }
@@ -245,6 +257,14 @@ impl<T: StoreData> Registry<T> {
             }
             // Before anything is compiled.
             self.check_place(old, &description.manifest)?;
+            let twin = self.get(old.name(), description.version());
+            if let Some(twin) = twin.filter(|twin| !Arc::ptr_eq(twin, old)) {
+                return Err(CoreError::Duplicate {
+                    plugin: old.name().clone(),
+                    version: description.version().clone(),
+                    first: twin.path().to_owned(),
+                });
+            }
         }
         let new = self.prepare(found, Purpose::Serve).await?;
         self.replace(old, new, deadline, async { Ok(()) }).await
@@ -291,20 +311,27 @@ impl<T: StoreData> Registry<T> {
         }
     }
 
-    /// Takes a plugin out of service, as [`Registry::unload`] does, and forgets it.
+    /// Forgets a plugin, at once: whoever found it is sent to those that are left. Its calls under way may end
+    /// until `deadline`; who waits for the handle is told how many had not.
     ///
     /// # Errors
-    /// As for [`Registry::unload`].
-    pub async fn remove(
+    /// `core/still-needed`, as for [`Registry::unload`]: it stays.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn remove(
         &self,
-        name: &PluginId,
-        version: &Version,
+        plugin: &Arc<Plugin<T>>,
         deadline: Instant,
-    ) -> Result<u32, CoreError> {
-        let plugin = self.known(name, version)?;
-        let left = self.unload(name, version, deadline).await?;
-        self.shelf.remove(&plugin);
-        self.shelf.changed(name);
-        Ok(left)
+    ) -> Result<JoinHandle<u32>, CoreError> {
+        let by = self.shelf.dependents(plugin);
+        if !by.is_empty() {
+            return Err(CoreError::StillNeeded { plugin: plugin.name().clone(), by });
+        }
+        // First, so that whoever is told that it is retired finds another.
+        self.shelf.remove(plugin);
+        self.shelf.changed(plugin.name());
+        let plugin = plugin.clone();
+        Ok(tokio::spawn(async move { plugin.retire(deadline).await }))
     }
 }

@@ -618,3 +618,36 @@ async fn the_registry_ends_with_its_last_handle() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test]
+async fn whoever_found_a_plugin_that_was_removed_is_told_to_look_again() {
+    let shelf = Shelf::new();
+    shelf.put("a 1.0.0", "", &says("one"));
+    shelf.put("a 2.0.0", "", &says("two"));
+    shelf.load().await;
+    let (first, name) = (shelf.get("a 1.0.0"), named("a 1.0.0").0);
+    let drained = shelf.registry.remove(&first, soon()).unwrap();
+    assert_eq!(shelf.registry.versions(&name).len(), 1);
+    assert_eq!(drained.await.unwrap(), 0);
+    assert_eq!(first.process(&mut text("x")).await.unwrap_err().code(), "core/retired");
+    assert_eq!(shelf.ask("a 2.0.0", "x").await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn a_replacement_takes_the_place_of_its_twin_too() {
+    let shelf = Shelf::new();
+    let folder = shelf.put("a 1.0.0", "", &says("one"));
+    shelf.put("a 2.0.0", "", &says("two"));
+    shelf.load().await;
+    let (first, second) = (shelf.get("a 1.0.0"), shelf.get("a 2.0.0"));
+    let admission = host_core::Admission::default();
+    let artifact = host_core::read_artifact(&folder, &admission);
+    let found = host_core::Found { artifact, path: folder };
+    let new = shelf.registry.prepare(found, host_core::Purpose::Serve).await.unwrap();
+    let commit = async { Ok::<_, CoreError>(()) };
+    let replaced = shelf.registry.replace(&second, new, soon(), commit).await.unwrap();
+    replaced.drained().await;
+    assert_eq!(shelf.registry.versions(second.name()).len(), 1);
+    assert_eq!(shelf.ask("a 1.0.0", "x").await.unwrap(), "one");
+    assert_eq!(first.process(&mut text("x")).await.unwrap_err().code(), "core/retired");
+}

@@ -99,6 +99,10 @@ impl EmbeddedStorage {
             }
         }
         transaction.commit().map_err(failed)?;
+        // What is in it is durable, and so is that it is there.
+        for made in [directory, directory.parent().unwrap_or(directory)] {
+            sync_directory(made).map_err(StorageError::of_io)?;
+        }
         let inner = Inner {
             path,
             database: RwLock::new(Some(database)),
@@ -163,6 +167,8 @@ impl Inner {
         self.fresh().insert(digest);
         let path = self.path(&digest);
         if self.read(&digest).is_ok_and(|there| there.len() == bytes.len()) {
+            // Whoever wrote it may have been killed before its name was durable.
+            sync_directory(&self.parts).map_err(StorageError::of_io)?;
             return Ok(digest);
         }
         let number = self.writing.fetch_add(1, Ordering::Relaxed);
@@ -221,22 +227,23 @@ impl Inner {
     fn commit(&self, change: &Change) -> Result<(), StorageError> {
         let Change { seen, deployment, records } = change;
         let name = deployment.name.as_str();
-        for part in deployment.parts() {
-            if !self.path(&part).is_file() {
-                return Err(StorageError::Missing(part));
-            }
-        }
         self.with(|database| {
             let transaction = database.begin_write().map_err(failed)?;
             {
                 let mut table = transaction.open_table(DEPLOYMENTS).map_err(failed)?;
-                let found = match table.get(name).map_err(failed)? {
-                    Some(value) => read_deployment(name, value.value())?.revision,
-                    None => 0,
-                };
+                let was = table.get(name).map_err(failed)?;
+                let was = was.map(|value| read_deployment(name, value.value())).transpose()?;
+                let found = was.as_ref().map_or(0, |was| was.revision);
                 if found != *seen {
                     let (name, seen) = (deployment.name.clone(), *seen);
                     return Err(StorageError::Conflict { name, seen, found });
+                }
+                // Of what it referred to before, one may have been lost: no reason to keep a canary that does
+                // harm. None can be collected meanwhile: that takes a transaction, too.
+                let known: HashSet<Digest> = was.iter().flat_map(Deployment::parts).collect();
+                let mut new = deployment.parts().filter(|part| !known.contains(part));
+                if let Some(part) = new.find(|part| !self.path(part).is_file()) {
+                    return Err(StorageError::Missing(part));
                 }
                 table.insert(name, json(deployment)?.as_slice()).map_err(failed)?;
                 let mut history = transaction.open_table(HISTORY).map_err(failed)?;
@@ -282,14 +289,19 @@ impl Inner {
 
     fn collect(&self) -> Result<Collected, StorageError> {
         let mut collected = Collected::default();
+        let parts = |all: Vec<Deployment>| all.iter().flat_map(Deployment::parts).collect();
+        let needed: HashSet<Digest> = self.with(all_deployments).map(parts)?;
         for entry in fs::read_dir(&self.parts).map_err(StorageError::of_io)? {
             let entry = entry.map_err(StorageError::of_io)?;
             let name = entry.file_name();
             let part: Option<Digest> =
                 name.to_str().and_then(|name| format!("sha256:{name}").parse().ok());
-            let Some(part) = part else { continue };
+            let Some(part) = part.filter(|part| !needed.contains(part)) else { continue };
             // One transaction for each: no deployment can come to refer to it between the two steps.
             self.with(|database| {
+                if self.fresh().contains(&part) {
+                    return Ok(());
+                }
                 let _writing = database.begin_write().map_err(failed)?;
                 let all = all_deployments(database)?;
                 let needed = all.iter().any(|all| all.parts().any(|it| it == part));

@@ -155,7 +155,7 @@ mod embedded {
         Command, Deployment, SplitKey,
         storage::{EmbeddedStorage, PluginStorage},
     };
-    use plugin_contract::Explain;
+    use plugin_contract::{Digest, Explain};
     use semver::Version;
 
     fn block_on<R>(work: impl Future<Output = R>) -> R {
@@ -191,6 +191,22 @@ mod embedded {
             assert_eq!(store.file(&part).await.unwrap_err().code(), "deploy/storage-corrupt");
             store.put(b"component".as_slice().into()).await.unwrap();
             assert_eq!(&*store.get(&part).await.unwrap(), b"component");
+        });
+    }
+
+    #[test]
+    fn a_part_of_an_old_version_that_was_lost_keeps_nobody_from_what_needs_it_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStorage::open(dir.path(), KEY).unwrap();
+        block_on(async {
+            step(&store, release(&store, 0, b"zero").await).await;
+            step(&store, release(&store, 1, b"one").await).await;
+            let lost = store.file(&Digest::of(b"zero")).await.unwrap();
+            fs::remove_file(lost).unwrap();
+            step(&store, Command::Activate(Version::new(1, 0, 1))).await;
+            let name = "greeter".parse().unwrap();
+            let stored = store.deployment(&name).await.unwrap().unwrap();
+            assert_eq!(stored.active().unwrap().version, Version::new(1, 0, 1));
         });
     }
 

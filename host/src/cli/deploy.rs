@@ -8,7 +8,11 @@ use std::{
 use host::documents::DeployedDocument;
 use plugin_contract::ReadLimits;
 
-use super::{CliError, artifacts, remote::ChangeArgs, say};
+use super::{
+    CliError, artifacts,
+    remote::{ChangeArgs, plain},
+    say,
+};
 
 /// Give a host a version of a plugin: its folder, or its component.
 ///
@@ -47,7 +51,7 @@ impl Deploy {
         let query: Vec<_> = flags.into_iter().filter(|(is, _)| *is).map(|(_, pair)| pair).collect();
         let remote = self.change.connect()?;
         let deployed: DeployedDocument = remote.upload(&query, media_type, body).await?;
-        say(&if json { serde_json::json!(deployed).to_string() } else { deployed.text() });
+        say(&if json { serde_json::json!(deployed).to_string() } else { plain(&deployed.text()) });
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -164,6 +164,12 @@ async fn answered<R: DeserializeOwned>(request: RequestBuilder) -> Result<R, Cli
     }
 }
 
+/// What a host says, line by line, without anything that a terminal would act on.
+pub(crate) fn plain(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| plugin_contract::escape(line, 8_000)).collect();
+    lines.join("\n")
+}
+
 async fn read(mut response: Response) -> Result<Vec<u8>, CliError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     CliError,
-    remote::{ChangeArgs, Remote, ServerArgs},
+    remote::{ChangeArgs, Remote, ServerArgs, plain},
     say,
 };
 
@@ -210,12 +210,12 @@ impl Rollout {
             RolloutCommand::Status { name: Some(name), server } => {
                 let deployment: DeploymentDocument =
                     server.connect()?.get(&path(&name, "deployment")).await?;
-                say(&if json { json!(deployment).to_string() } else { deployment.table() });
+                say(&if json { json!(deployment).to_string() } else { plain(&deployment.table()) });
                 return Ok(ExitCode::SUCCESS);
             }
             RolloutCommand::Status { name: None, server } => {
                 let all: DeploymentsDocument = server.connect()?.get("/v1/deployments").await?;
-                say(&if json { json!(all).to_string() } else { all.table() });
+                say(&if json { json!(all).to_string() } else { plain(&all.table()) });
                 return Ok(ExitCode::SUCCESS);
             }
             RolloutCommand::Hold(steered) => (steered, "hold"),
@@ -230,7 +230,7 @@ impl History {
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, CliError> {
         let path = format!("{}?limit={}", path(&self.name, "history"), self.limit);
         let history: HistoryDocument = self.server.connect()?.get(&path).await?;
-        say(&if json { json!(history).to_string() } else { history.table() });
+        say(&if json { json!(history).to_string() } else { plain(&history.table()) });
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -247,6 +247,6 @@ async fn take(
     json: bool,
 ) -> Result<ExitCode, CliError> {
     let deployment: DeploymentDocument = remote.step(path, body).await?;
-    say(&if json { json!(deployment).to_string() } else { deployment.table() });
+    say(&if json { json!(deployment).to_string() } else { plain(&deployment.table()) });
     Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,9 @@ use crate::HostError;
 /// How often.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// When it is tried again to do what could not be stored.
+const RETRY: Duration = Duration::from_secs(2);
+
 /// How often it is stored what was seen of calls. A host that is killed loses no more.
 const SAVE: Duration = Duration::from_secs(2);
 
@@ -33,8 +36,12 @@ pub(crate) async fn drive(deployments: Weak<Deployments>) {
         }
         for lane in deployments.lanes() {
             let Some(trial) = lane.trial() else { continue };
+            if trial.waits() {
+                continue;
+            }
             if let Err(error) = deployments.look(&lane, &trial, save).await {
-                // The next look tries again; what serves goes on.
+                // It is tried again; what serves goes on.
+                trial.wait(RETRY);
                 tracing::warn!(plugin = %lane.name, code = error.code(), %error, "a rollout cannot go on");
             }
         }
@@ -53,12 +60,20 @@ impl Deployments {
         let canary = self.registry.get(&lane.name, &version);
         let state = canary.as_ref().map_or(PluginState::Unloaded, |canary| canary.state());
         let decision = trial.look(state == PluginState::Serving);
+        if matches!(decision, Decision::RollBack(_)) {
+            // A step may take long, such as that of compiling another version.
+            trial.take_out();
+        }
         // An operator takes a step: theirs counts.
         let Some(_turn) = lane.try_turn() else { return Ok(()) };
         // They may have taken it since.
         if !lane.trial().is_some_and(|now| Arc::ptr_eq(&now, trial)) {
             return Ok(());
         }
+        let decision = match decision {
+            Decision::RollBack(_) => decision,
+            _ => trial.rollout().decide(),
+        };
         if matches!(state, PluginState::Failed | PluginState::Quarantined | PluginState::Recovering)
             || canary.is_none()
         {
@@ -66,7 +81,10 @@ impl Deployments {
             let code = trouble.map_or("host/unknown-plugin", |trouble| trouble.code());
             return self.reject(lane, &format!("the canary does not serve: {code}")).await;
         }
+        // An operator has unloaded it, or it is paused: it goes no further until it serves.
+        let goes_on = matches!(decision, Decision::RollBack(_)) || state == PluginState::Serving;
         match decision {
+            _ if !goes_on => Ok(()),
             Decision::RollBack(harm) => self.reject(lane, &harm.to_string()).await,
             Decision::Advance => {
                 let mut rollout = trial.rollout();
@@ -98,6 +116,10 @@ impl Deployments {
 
     async fn reject(&self, lane: &Lane, why: &str) -> Result<(), HostError> {
         tracing::warn!(plugin = %lane.name, why, "a canary is taken back");
+        // A disk that is full does not make harm less harmful.
+        if let Some(trial) = lane.trial() {
+            trial.take_out();
+        }
         self.end_canary(lane, Command::Reject, &by_host(why)).await?;
         count(&lane.counts.rejected);
         Ok(())

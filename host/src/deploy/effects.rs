@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use host_core::{CoreError, Found, Newcomer, Purpose, read_artifact};
 use host_deploy::{
-    Command, Deployment, Note, PermissionDiff, PluginVersion, Record, Rollout, Shadow, Split,
-    compat,
+    Change, Command, Deployment, Note, PermissionDiff, PluginVersion, Record, Rollout, Shadow,
+    Split, compat, storage::StorageError,
 };
 use plugin_contract::{Digest, Explain, PluginId};
 use semver::Version;
@@ -21,6 +21,20 @@ use crate::{
     state::HostState,
 };
 
+/// What becomes of a plugin of a directory once a version of it is deployed.
+pub(super) struct Adoption {
+    intake: Intake,
+    staged: Change,
+    activated: Change,
+}
+
+impl Adoption {
+    /// The deployment as it would be.
+    pub(super) fn deployment(&self) -> &Deployment {
+        &self.activated.deployment
+    }
+}
+
 impl Deployments {
     /// Decides, stores, and tells.
     pub(super) async fn commit(
@@ -30,9 +44,28 @@ impl Deployments {
         note: &Note,
     ) -> Result<Deployment, HostError> {
         let change = lane.deployment().apply(command, note)?;
-        if change.deployment != lane.deployment() {
-            self.storage.commit(&change).await?;
+        self.store(lane, change).await
+    }
+
+    /// Stores what was decided, and tells.
+    async fn store(&self, lane: &Lane, change: Change) -> Result<Deployment, HostError> {
+        let was = lane.deployment();
+        if change.deployment != was {
+            if let Err(error) = self.storage.commit(&change).await {
+                // It may have been stored all the same, and only not been told so.
+                let stored = match &error {
+                    StorageError::Conflict { .. } | StorageError::Missing(_) => None,
+                    _ => self.storage.deployment(&lane.name).await.ok().flatten(),
+                };
+                if stored.as_ref() != Some(&change.deployment) {
+                    return Err(error.into());
+                }
+                tracing::warn!(plugin = %lane.name, %error, "a change was stored, though the store says not");
+            }
             lane.set(change.deployment.clone());
+            if was.shadow.is_some() && change.deployment.shadow.is_none() {
+                self.end_mirror(lane);
+            }
         }
         self.tell(lane, &change.records);
         Ok(change.deployment)
@@ -119,14 +152,18 @@ impl Deployments {
     pub(super) async fn compare(
         &self,
         deployment: &Deployment,
+        adopted: Option<&Adoption>,
         intake: &Intake,
         allow_breaking: bool,
     ) -> Result<Option<Contract>, HostError> {
         let Some(active) = deployment.active() else { return Ok(None) };
-        let bytes = self.storage.get(&active.artifact.component).await?;
-        let name = intake.name().clone();
-        let old = blocking(move || Wit::of(&name, &bytes)).await?;
-        let report = intake.wit.compared_with(&old);
+        let report = match adopted {
+            Some(adopted) => intake.wit.compared_with(&adopted.intake.wit),
+            None => match self.wit_of(active, allow_breaking).await? {
+                Some(old) => intake.wit.compared_with(&old),
+                None => return Ok(None),
+            },
+        };
         if report.verdict() == compat::Verdict::Breaking && !allow_breaking {
             return Err(HostError::BreakingChange {
                 plugin: intake.name().clone(),
@@ -138,28 +175,79 @@ impl Deployments {
         Ok(Some(report.into()))
     }
 
-    /// What a directory brought becomes the first version: so that there is something to compare with, and to
-    /// go back to.
-    pub(super) async fn adopt(&self, lane: &Lane) -> Result<(), HostError> {
+    /// What a version that is kept imports and exports.
+    async fn wit_of(
+        &self,
+        version: &PluginVersion,
+        allow_breaking: bool,
+    ) -> Result<Option<Wit>, HostError> {
+        let bytes = match self.storage.get(&version.artifact.component).await {
+            // Nobody could be told what changes; who takes any change does not ask.
+            Err(StorageError::Missing(_) | StorageError::Corrupt { .. }) if allow_breaking => {
+                return Ok(None);
+            }
+            bytes => bytes?,
+        };
+        let name = version.name.clone();
+        blocking(move || Wit::of(&name, &bytes)).await.map(Some)
+    }
+
+    /// What a directory brought and serves, as the version before the first that is deployed: so that there is
+    /// something to compare with, and to go back to.
+    pub(super) async fn adoption(&self, lane: &Lane) -> Result<Option<Adoption>, HostError> {
         if lane.is_known() {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(serving) = self.terms.routes.stable(&lane.name) else { return Ok(()) };
-        let upload = read_upload(serving.path(), &self.admission).await?;
+        let Some(serving) = self.terms.routes.stable(&lane.name) else { return Ok(None) };
+        let upload = match read_upload(serving.path(), &self.admission).await {
+            Ok(upload) => upload,
+            Err(error) => {
+                let plugin = &lane.name;
+                tracing::warn!(%plugin, %error, "what serves is kept nowhere: there is no going back to it");
+                return Ok(None);
+            }
+        };
         let intake = Intake::read(upload, self.terms.clone(), self.admission.clone()).await?;
         if intake.digest() != serving.description().info.digest {
             // It was changed since, and what serves is nowhere to be had.
-            return Ok(());
+            return Ok(None);
         }
         let release = intake.release(&PermissionDiff::default(), now_ms());
-        self.keep(&intake).await?;
         let version = release.version.clone();
         let note = by_host("it served from a directory before anything was deployed");
         let stage = Command::Stage { version: Box::new(release), allow_downgrade: true };
-        self.commit(lane, stage, &note).await?;
-        self.commit(lane, Command::Activate(version), &note).await?;
+        let staged = lane.deployment().apply(stage, &note)?;
+        let activated = staged.deployment.apply(Command::Activate(version), &note)?;
+        Ok(Some(Adoption { intake, staged, activated }))
+    }
+
+    /// From now on its versions are those that are deployed.
+    pub(super) async fn adopt(&self, lane: &Lane, adoption: Adoption) -> Result<(), HostError> {
+        self.keep(&adoption.intake).await?;
+        for change in [adoption.staged, adoption.activated] {
+            self.store(lane, change).await?;
+        }
         self.direct(lane);
         Ok(())
+    }
+
+    /// What an upload asks for beyond what serves does, or would if it could.
+    pub(super) async fn asks_beyond(
+        &self,
+        deployment: &Deployment,
+        serving: Option<&HostPlugin>,
+        intake: &Intake,
+    ) -> PermissionDiff {
+        if let Some(serving) = serving {
+            return intake.asks_beyond(&serving.description().manifest);
+        }
+        // Of the first version, the policy has decided, and there is nothing it could have crept beyond.
+        let Some(active) = deployment.active() else { return PermissionDiff::default() };
+        match self.found(active).await.map(|found| found.artifact) {
+            Ok(Ok(artifact)) => intake.asks_beyond(&artifact.description.manifest),
+            // Nobody can tell what it asked for: all there is has to be agreed to.
+            _ => intake.asks_for(),
+        }
     }
 
     /// The plugin that answers calls, whether it was deployed or lies in a directory.
@@ -174,8 +262,7 @@ impl Deployments {
     /// Says which versions answer from the next look on.
     pub(super) fn direct(&self, lane: &Lane) {
         let deployment = lane.deployment();
-        let rollout = lane.trial().map(|trial| trial.rollout());
-        let canary = rollout.map(|Rollout { version, .. }| version).zip(lane.trial());
+        let canary = lane.trial().map(|trial| (trial.rollout().version, trial));
         let directive = deployment.active().map(|active| Directive {
             active: active.version.clone(),
             canary: canary.map(|(version, trial)| {
@@ -222,18 +309,38 @@ impl Deployments {
         }
     }
 
-    /// Takes a revision out that gets no calls any more, once those under way have ended.
+    /// Takes a revision out that gets no calls any more. Those under way end by themselves.
     pub(super) fn remove(&self, plugin: &HostPlugin) {
-        let (registry, plugin) = (self.registry.clone(), plugin.clone());
         let deadline = Instant::now() + self.settings.drain_timeout;
-        tokio::spawn(async move {
-            let removed = registry.remove(plugin.name(), plugin.version(), deadline).await;
-            if let Err(error) = removed {
-                // Others need this very version: it stays for them.
-                let (plugin, version) = (plugin.name(), plugin.version());
-                tracing::warn!(%plugin, %version, %error, "a revision stays beside its successor");
-            }
-        });
+        if let Err(error) = self.registry.remove(plugin, deadline) {
+            // Others need this very version: it stays for them.
+            let (plugin, version) = (plugin.name(), plugin.version());
+            tracing::warn!(%plugin, %version, %error, "a revision stays beside its successor");
+        }
+    }
+
+    /// Has a revision serve beside what serves, or, as a candidate, be tried there. Stored is that by `commit`,
+    /// once nothing is left that could fail.
+    pub(super) async fn install(
+        &self,
+        new: Newcomer<HostState>,
+        is_candidate: bool,
+        commit: impl Future<Output = Result<(), HostError>>,
+    ) -> Result<(), HostError> {
+        let deadline = Instant::now() + self.settings.drain_timeout;
+        let there = self.registry.get(new.plugin().name(), new.plugin().version());
+        if let Some(there) = there {
+            // It stayed for others that need it, or lay in a directory.
+            new.plugin().set_candidate(is_candidate);
+            self.registry.replace(&there, new, deadline, commit).await?;
+            return Ok(());
+        }
+        if let Err(error) = commit.await {
+            new.discard(deadline).await;
+            return Err(error);
+        }
+        self.registry.install(new, is_candidate).await?;
+        Ok(())
     }
 
     /// Forgets what is not worth keeping. If that fails, it is tried with the next step.
@@ -259,7 +366,15 @@ impl Deployments {
 
 /// Whether what kept a version from starting will do so again.
 pub(super) fn is_its_own_fault(error: &HostError) -> bool {
-    matches!(error, HostError::Core(error) if !error.may_pass() || error.is_breakage())
+    matches!(error, HostError::Core(error) if !is_shut_down(error) && (!error.may_pass() || error.is_breakage()))
+}
+
+/// Whether the host goes down, and so does what it was about to start.
+fn is_shut_down(error: &CoreError) -> bool {
+    match error {
+        CoreError::Shared(error) => is_shut_down(error),
+        error => matches!(error, CoreError::Retired { .. }),
+    }
 }
 
 /// What distinguishes one rollout from the next in who falls into its share.

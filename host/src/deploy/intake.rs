@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use host_core::{Admission, admit};
 use host_deploy::{Artifact, PermissionDiff, PluginVersion, Status, compat};
-use plugin_contract::{Digest, Manifest, PluginId};
+use plugin_contract::{Digest, Manifest, Permissions, PluginId};
 use semver::Version;
 
 use super::wit::Wit;
@@ -115,8 +115,15 @@ impl Intake {
     }
 
     /// What it asks for beyond what `active` does.
-    pub(super) fn asks_beyond(&self, active: Option<&Manifest>) -> PermissionDiff {
-        // Of the first version, the policy has decided, and there is nothing it could have crept beyond.
-        active.map(|active| PermissionDiff::between(active, self.manifest())).unwrap_or_default()
+    pub(super) fn asks_beyond(&self, active: &Manifest) -> PermissionDiff {
+        PermissionDiff::between(active, self.manifest())
+    }
+
+    /// All that it asks for.
+    pub(super) fn asks_for(&self) -> PermissionDiff {
+        let mut nothing = self.manifest().clone();
+        nothing.permissions = Permissions::default();
+        nothing.dependencies.clear();
+        self.asks_beyond(&nothing)
     }
 }

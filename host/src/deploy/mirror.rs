@@ -60,6 +60,8 @@ pub(crate) struct Mirror {
     plugin: Arc<Plugin<HostState>>,
     split: Split,
     turns: Arc<Semaphore>,
+    /// Stands in for the id of calls that have none.
+    unnamed: AtomicU64,
     mirrored: AtomicU64,
     same: AtomicU64,
     skipped: AtomicU64,
@@ -81,6 +83,7 @@ impl Mirror {
             newcomer: Mutex::new(Some(newcomer)),
             split,
             turns: Arc::new(Semaphore::new(CALLS_MAX)),
+            unnamed: AtomicU64::new(0),
             mirrored: AtomicU64::new(0),
             same: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
@@ -91,7 +94,15 @@ impl Mirror {
 
     /// Copies a call, if it is in the share.
     pub(crate) fn take(self: &Arc<Self>, call: &ProcessCall) -> Option<Mirrored> {
-        if !self.split.takes(call.caller.request_id.as_bytes()) {
+        let is_taken = match call.caller.request_id.as_bytes() {
+            // Those without an id are spread by the share, as those to a canary are.
+            [] => {
+                let number = self.unnamed.fetch_add(1, Ordering::Relaxed);
+                self.split.takes(&number.to_le_bytes())
+            }
+            id => self.split.takes(id),
+        };
+        if !is_taken {
             return None;
         }
         let Ok(turn) = self.turns.clone().try_acquire_owned() else {
@@ -141,6 +152,10 @@ impl Mirror {
 impl Mirrored {
     /// Makes the call and compares the answers, while its caller goes on.
     pub(crate) fn compare_with(self, served: &Result<ProcessReply, CoreError>) {
+        if matches!(served, Err(CoreError::Retired { .. })) {
+            // Another revision is about to answer.
+            return;
+        }
         let served = summary(served);
         let Self { mirror, mut call, turn } = self;
         tokio::spawn(async move {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use host_core::{Admission, CoreError, Found, Purpose, admit, read_file};
-use host_deploy::{Artifact, Command, PluginVersion, Status, storage::StorageError};
-use plugin_contract::{Digest, Explain, Manifest};
+use host_deploy::{Artifact, Command, PluginVersion, storage::StorageError};
+use plugin_contract::{Digest, Explain, Manifest, PluginId};
 
 use super::{Deployments, by_host};
 use crate::HostError;
@@ -43,8 +43,7 @@ impl Deployments {
         for lane in self.lanes() {
             let deployment = lane.deployment();
             self.direct(&lane);
-            let serving = deployment.versions.values();
-            for version in serving.filter(|v| matches!(v.status, Status::Active | Status::Canary)) {
+            if let Some(version) = deployment.active() {
                 match self.stored(version).await {
                     Ok(stored) => all.push(stored),
                     Err(error) => tracing::error!(
@@ -58,18 +57,23 @@ impl Deployments {
     }
 
     /// Goes on with rollouts and shadows, once all is loaded.
-    pub(crate) async fn resume(&self) {
-        for lane in self.lanes() {
+    /// All, or of `only` this plugin: of others, nothing was loaded.
+    pub(crate) async fn resume(&self, only: Option<&PluginId>) {
+        let mut lanes = self.lanes();
+        lanes.retain(|lane| only.is_none_or(|only| lane.name == *only));
+        for lane in lanes {
             let deployment = lane.deployment();
             if let Some(rollout) = deployment.rollout.clone() {
-                let canary = self.registry.get(&lane.name, &rollout.version);
-                match canary.filter(|canary| canary.trouble().is_none()) {
-                    Some(canary) => {
-                        canary.set_candidate(true);
-                        self.lead_trial(&lane, rollout);
-                    }
-                    None => {
-                        let why = by_host("the canary does not start any more");
+                // As a candidate from the beginning: what depends on the plugin has started without it.
+                let started = async {
+                    let new = self.start(&lane, &rollout.version, Purpose::Serve).await?;
+                    self.install(new, true, async { Ok(()) }).await
+                };
+                match started.await {
+                    Ok(()) => self.lead_trial(&lane, rollout),
+                    Err(error) => {
+                        let why = format!("the canary does not start any more: {}", error.code());
+                        let why = by_host(&why);
                         if let Err(error) = self.end_canary(&lane, Command::Reject, &why).await {
                             tracing::error!(plugin = %lane.name, %error, "a canary stays though it does not start");
                         }

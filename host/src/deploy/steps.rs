@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use host_core::Purpose;
+use host_core::{CoreError, PluginState, Purpose};
 use host_deploy::{
     Command, Deployment, Illegal, Note, PermissionDiff, Plan, PluginVersion, Record, Rollout,
     Shadow, Status,
 };
 use plugin_contract::{Explain, PluginId, SYSTEM_PACKAGE};
 use semver::Version;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     Asked, Contract, Deployments, Lane, Upload, by_host, count, effects::is_its_own_fault,
@@ -69,9 +69,12 @@ impl Deployments {
         let intake = Intake::read(upload, self.terms.clone(), self.admission.clone()).await?;
         let lane = self.lane_or_new(intake.name());
         let _turn = lane.turn().await;
-        self.adopt(&lane).await?;
         check_seen(&lane, asked)?;
-        let deployment = lane.deployment();
+        let adoption = self.adoption(&lane).await?;
+        let deployment = match &adoption {
+            Some(adoption) => adoption.deployment().clone(),
+            None => lane.deployment(),
+        };
         let note = asked.note("deployed");
 
         let known = deployment.versions.get(intake.version());
@@ -80,10 +83,10 @@ impl Deployments {
             // What was kept may have been damaged since: this mends it.
             self.keep(&intake).await?;
         }
-        let contract = self.compare(&deployment, &intake, options.allow_breaking).await?;
+        let contract =
+            self.compare(&deployment, adoption.as_ref(), &intake, options.allow_breaking).await?;
         let active = self.active_plugin(&lane);
-        let manifest = active.as_ref().map(|active| &active.description().manifest);
-        let permissions = intake.asks_beyond(manifest);
+        let permissions = self.asks_beyond(&deployment, active.as_ref(), &intake).await;
         self.registry.check_fits(active.as_ref(), intake.manifest())?;
 
         let version = intake.version().clone();
@@ -96,6 +99,9 @@ impl Deployments {
         };
         // Refused before it is kept and run.
         deployment.apply(stage.clone(), &note)?;
+        if let Some(adoption) = adoption {
+            self.adopt(&lane, adoption).await?;
+        }
         self.keep(&intake).await?;
         if is_news && release.awaits_approval.is_empty() {
             self.probe(&lane, &release, stage.clone(), &note).await?;
@@ -114,7 +120,9 @@ impl Deployments {
         if staged.status == Status::Active && self.active_plugin(&lane).is_none() {
             // It could not be read when the host started.
             let new = self.start(&lane, &version, Purpose::Serve).await?;
-            self.registry.install(new, false).await?;
+            self.install(new, false, async { Ok(()) }).await?;
+            // Before, there was nobody whose calls could be made once more.
+            self.terms.routes.mirror(&lane.name, lane.mirror());
         }
         self.collect(&lane).await;
         let deployment = lane.deployment();
@@ -133,9 +141,7 @@ impl Deployments {
         version: &Version,
         asked: &Asked,
     ) -> Result<Deployment, HostError> {
-        let lane = self.known(name)?;
-        let _turn = lane.turn().await;
-        check_seen(&lane, asked)?;
+        let (lane, _turn) = self.begin(name, asked).await?;
         self.commit(&lane, Command::Approve(version.clone()), &asked.note("approved")).await
     }
 
@@ -146,9 +152,7 @@ impl Deployments {
         version: &Version,
         asked: &Asked,
     ) -> Result<Deployment, HostError> {
-        let lane = self.known(name)?;
-        let _turn = lane.turn().await;
-        check_seen(&lane, asked)?;
+        let (lane, _turn) = self.begin(name, asked).await?;
         let command = Command::Activate(version.clone());
         self.take_over(&lane, version, command, &asked.note("activated")).await?;
         self.collect(&lane).await;
@@ -163,9 +167,7 @@ impl Deployments {
         plan: Plan,
         asked: &Asked,
     ) -> Result<Deployment, HostError> {
-        let lane = self.known(name)?;
-        let _turn = lane.turn().await;
-        check_seen(&lane, asked)?;
+        let (lane, _turn) = self.begin(name, asked).await?;
         let note = asked.note("a canary");
         let command = Command::StartCanary { version: version.clone(), plan: plan.clone() };
         let deployment = lane.deployment();
@@ -181,12 +183,8 @@ impl Deployments {
             new.discard(Instant::now()).await;
             return Err(error.into());
         }
-        let plugin = self.registry.install(new, true).await?;
-        if let Err(error) = self.commit(&lane, command, &note).await {
-            self.remove(&plugin);
-            return Err(error);
-        }
-        self.end_mirror(&lane);
+        self.install(new, true, self.commit(&lane, command, &note).map(|done| done.map(drop)))
+            .await?;
         self.lead_trial(&lane, Rollout::new(version.clone(), plan));
         Ok(lane.deployment())
     }
@@ -197,9 +195,7 @@ impl Deployments {
         name: &PluginId,
         asked: &Asked,
     ) -> Result<Deployment, HostError> {
-        let lane = self.known(name)?;
-        let _turn = lane.turn().await;
-        check_seen(&lane, asked)?;
+        let (lane, _turn) = self.begin(name, asked).await?;
         self.promote_now(&lane, &asked.note("promoted")).await?;
         self.collect(&lane).await;
         Ok(lane.deployment())
@@ -207,12 +203,17 @@ impl Deployments {
 
     pub(super) async fn promote_now(&self, lane: &Lane, note: &Note) -> Result<(), HostError> {
         let old = self.active_plugin(lane);
-        self.commit(lane, Command::Promote, note).await?;
         let deployment = lane.deployment();
-        let new = deployment.active().and_then(|new| self.registry.get(&lane.name, &new.version));
-        if let Some(new) = new {
-            new.set_candidate(false);
+        let next = deployment.apply(Command::Promote, note)?.deployment;
+        let new = next.active().and_then(|new| self.registry.get(&lane.name, &new.version));
+        let new = new.filter(|new| new.state() != PluginState::Unloaded);
+        // It would have all calls, and answer none.
+        let new = new.ok_or_else(|| CoreError::NotLoaded { plugin: lane.name.clone() })?;
+        if let Some(trouble) = new.trouble() {
+            return Err(CoreError::Shared(trouble).into());
         }
+        self.commit(lane, Command::Promote, note).await?;
+        new.set_candidate(false);
         self.end_trial(lane);
         count(&lane.counts.swaps);
         if let Some(old) = old {
@@ -228,22 +229,23 @@ impl Deployments {
         to: Option<&Version>,
         asked: &Asked,
     ) -> Result<Deployment, HostError> {
-        let lane = self.known(name)?;
-        let _turn = lane.turn().await;
-        check_seen(&lane, asked)?;
+        let (lane, _turn) = self.begin(name, asked).await?;
         let note = asked.note("rolled back");
         let deployment = lane.deployment();
         let active = deployment.active().map(|active| &active.version);
         if deployment.canary().is_some() && (to.is_none() || to == active) {
             self.end_canary(&lane, Command::Withdraw, &note).await?;
         } else {
-            if deployment.canary().is_some() {
-                self.end_canary(&lane, Command::Withdraw, &note).await?;
-            }
             let to = match to {
                 Some(to) => to.clone(),
                 None => deployment.previous()?.version.clone(),
             };
+            if deployment.canary().is_some() {
+                // If it cannot go there, the canary is not to pay for it.
+                let without = deployment.apply(Command::Withdraw, &note)?.deployment;
+                without.apply(Command::Restore(to.clone()), &note)?;
+                self.end_canary(&lane, Command::Withdraw, &note).await?;
+            }
             self.take_over(&lane, &to, Command::Restore(to.clone()), &note).await?;
         }
         count(&lane.counts.rollbacks);
@@ -275,9 +277,7 @@ impl Deployments {
         asked: &Asked,
         change: impl FnOnce(&mut Rollout) -> bool + Send,
     ) -> Result<Deployment, HostError> {
-        let lane = self.known(name)?;
-        let _turn = lane.turn().await;
-        check_seen(&lane, asked)?;
+        let (lane, _turn) = self.begin(name, asked).await?;
         let none = || Illegal::NoCanary { name: name.clone() };
         let mut rollout = lane.trial().ok_or_else(none)?.rollout();
         if !change(&mut rollout) {
@@ -311,9 +311,7 @@ impl Deployments {
         shadow: Shadow,
         asked: &Asked,
     ) -> Result<Deployment, HostError> {
-        let lane = self.known(name)?;
-        let _turn = lane.turn().await;
-        check_seen(&lane, asked)?;
+        let (lane, _turn) = self.begin(name, asked).await?;
         let note = asked.note("a shadow");
         let command = Command::StartShadow(shadow.clone());
         lane.deployment().apply(command.clone(), &note)?;
@@ -332,11 +330,8 @@ impl Deployments {
         name: &PluginId,
         asked: &Asked,
     ) -> Result<Deployment, HostError> {
-        let lane = self.known(name)?;
-        let _turn = lane.turn().await;
-        check_seen(&lane, asked)?;
+        let (lane, _turn) = self.begin(name, asked).await?;
         self.commit(&lane, Command::StopShadow, &asked.note("no shadow")).await?;
-        self.end_mirror(&lane);
         Ok(lane.deployment())
     }
 
@@ -348,6 +343,18 @@ impl Deployments {
     ) -> Result<Vec<Record>, HostError> {
         self.known(name)?;
         Ok(self.storage.history(name, limit).await?)
+    }
+
+    /// Waits for the steps before, and sees that what was decided on is still so.
+    async fn begin(
+        &self,
+        name: &PluginId,
+        asked: &Asked,
+    ) -> Result<(Arc<Lane>, OwnedSemaphorePermit), HostError> {
+        let lane = self.known(name)?;
+        let turn = lane.turn().await;
+        check_seen(&lane, asked)?;
+        Ok((lane, turn))
     }
 
     fn known(&self, name: &PluginId) -> Result<Arc<Lane>, HostError> {
@@ -365,7 +372,7 @@ impl Deployments {
     ) -> Result<(), HostError> {
         let deployment = lane.deployment();
         // Refused before anything is run.
-        let next = deployment.apply(command.clone(), note)?.deployment;
+        deployment.apply(command.clone(), note)?;
         let new = match self.start(lane, version, Purpose::Serve).await {
             Ok(new) => new,
             Err(error) => {
@@ -378,7 +385,6 @@ impl Deployments {
                 return Err(error);
             }
         };
-        let ends_shadow = deployment.shadow.is_some() && next.shadow.is_none();
         let commit = self.commit(lane, command, note).map(|done| done.map(|_| self.direct(lane)));
         match self.active_plugin(lane) {
             Some(old) => {
@@ -389,19 +395,12 @@ impl Deployments {
             }
             None => {
                 let manifest = &new.plugin().description().manifest;
-                let stored = match self.registry.check_fits(None, manifest) {
-                    Ok(()) => commit.await,
-                    Err(error) => Err(error.into()),
-                };
-                if let Err(error) = stored {
+                if let Err(error) = self.registry.check_fits(None, manifest) {
                     new.discard(Instant::now()).await;
-                    return Err(error);
+                    return Err(error.into());
                 }
-                self.registry.install(new, false).await?;
+                self.install(new, false, commit).await?;
             }
-        }
-        if ends_shadow {
-            self.end_mirror(lane);
         }
         Ok(())
     }

@@ -25,6 +25,10 @@ pub(crate) struct Trial {
     looked_at: Mutex<Instant>,
     /// Told of something that is not stored yet.
     is_news: AtomicBool,
+    /// It does harm, and gets no calls, though that could not be stored yet.
+    is_out: AtomicBool,
+    /// What was to be done for it and failed is not tried before.
+    not_before: Mutex<Instant>,
     callers: RandomState,
     /// Callers that were heard lately, each in the set of its hash, the last one first.
     heard: Mutex<Box<[u64]>>,
@@ -41,7 +45,29 @@ impl Trial {
         let looked_at = Mutex::new(Instant::now());
         let heard = Mutex::new(vec![0; CALLERS].into_boxed_slice());
         let (is_news, callers) = (AtomicBool::new(false), RandomState::new());
-        Self { rollout: Mutex::new(rollout), looked_at, is_news, callers, heard }
+        let (is_out, not_before) = (AtomicBool::new(false), Mutex::new(Instant::now()));
+        let rollout = Mutex::new(rollout);
+        Self { rollout, looked_at, is_news, is_out, not_before, callers, heard }
+    }
+
+    /// It is to get no calls any more.
+    pub(crate) fn take_out(&self) {
+        self.is_out.store(true, Ordering::Release);
+    }
+
+    /// Whether it gets none.
+    pub(crate) fn is_out(&self) -> bool {
+        self.is_out.load(Ordering::Acquire)
+    }
+
+    /// What was to be done failed: it is left alone for a while.
+    pub(crate) fn wait(&self, time: Duration) {
+        *lock(&self.not_before) = Instant::now() + time;
+    }
+
+    /// Whether it is left alone.
+    pub(crate) fn waits(&self) -> bool {
+        *lock(&self.not_before) > Instant::now()
     }
 
     /// Whether a call under this id is the first of late. All calls of an id are on one side: a caller that
@@ -91,5 +117,6 @@ impl Trial {
     /// Another step, or on hold: goes on with `rollout`. What was told meanwhile is of the step before.
     pub(crate) fn set(&self, rollout: Rollout) {
         *lock(&self.rollout) = rollout;
+        self.is_out.store(false, Ordering::Release);
     }
 }

@@ -222,7 +222,7 @@ impl DeploymentDocument {
             let VersionDocument { version, awaits_approval, .. } = version;
             let _ = write!(text, "\n  {version} awaits approval of:");
             for line in awaits_approval {
-                let _ = write!(text, "\n    {line}");
+                let _ = write!(text, "\n    {}", escape(line, 500));
             }
         }
         if let Some(rollout) = &self.rollout {

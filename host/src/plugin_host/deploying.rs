@@ -97,7 +97,9 @@ impl PluginHost {
         version: &Version,
         asked: &Asked,
     ) -> Result<Deployment, HostError> {
-        self.open_deployments()?.approve(name, version, asked).await
+        let (deployments, asked) = (self.open_deployments()?, asked.clone());
+        let (name, version) = (name.clone(), version.clone());
+        detached(async move { deployments.approve(&name, &version, &asked).await }).await
     }
 
     /// Has a staged version answer all calls, without having been a canary. Returns once it does; calls under
@@ -169,7 +171,7 @@ impl PluginHost {
             rollout.set_on_hold(true);
             true
         };
-        self.open_deployments()?.steer(name, "hold", asked, hold).await
+        self.steer(name, "hold", asked, hold).await
     }
 
     /// Lets a canary that is on hold go on.
@@ -181,7 +183,7 @@ impl PluginHost {
             rollout.set_on_hold(false);
             true
         };
-        self.open_deployments()?.steer(name, "resume", asked, resume).await
+        self.steer(name, "resume", asked, resume).await
     }
 
     /// Gives the canary its next step now.
@@ -189,8 +191,18 @@ impl PluginHost {
     /// # Errors
     /// `deploy/last-step` if that would be all calls, and as for [`PluginHost::hold`].
     pub async fn advance(&self, name: &PluginId, asked: &Asked) -> Result<Deployment, HostError> {
-        let advance = host_deploy::Rollout::advance;
-        self.open_deployments()?.steer(name, "advance", asked, advance).await
+        self.steer(name, "advance", asked, host_deploy::Rollout::advance).await
+    }
+
+    async fn steer(
+        &self,
+        name: &PluginId,
+        what: &'static str,
+        asked: &Asked,
+        change: impl FnOnce(&mut host_deploy::Rollout) -> bool + Send + 'static,
+    ) -> Result<Deployment, HostError> {
+        let (deployments, asked, name) = (self.open_deployments()?, asked.clone(), name.clone());
+        detached(async move { deployments.steer(&name, what, &asked, change).await }).await
     }
 
     /// Makes a share of the `process` calls once more, on a staged version that can change nothing, and compares
@@ -217,7 +229,8 @@ impl PluginHost {
         name: &PluginId,
         asked: &Asked,
     ) -> Result<Deployment, HostError> {
-        self.open_deployments()?.end_shadow(name, asked).await
+        let (deployments, asked, name) = (self.open_deployments()?, asked.clone(), name.clone());
+        detached(async move { deployments.end_shadow(&name, &asked).await }).await
     }
 
     /// What happened to the versions of a plugin: at most `limit` records, the newest last.

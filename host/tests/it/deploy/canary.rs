@@ -1,6 +1,23 @@
 //! Canaries that are judged by real calls.
 
-use host::{Explain, Plan, PluginHost, Share, Stay, verdict::VerdictSettings};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use host::{
+    Deployment, Explain, Plan, PluginHost, PluginStorage, Record, Share, Stay,
+    verdict::VerdictSettings,
+};
+use host_deploy::{
+    Change, SplitKey,
+    storage::{Collected, StorageError},
+};
+use plugin_contract::Digest;
 
 use super::*;
 
@@ -122,6 +139,10 @@ async fn an_operator_overrides_at_any_time() {
     assert_eq!(host.advance(&plugin(), &ann()).await.unwrap_err().code(), "deploy/last-step");
     let other = host.canary(&plugin(), &version("1.1.0"), steps(), &ann()).await.unwrap_err();
     assert_eq!(other.code(), "deploy/canary-under-way");
+    // Whoever mistypes takes nothing back.
+    let unknown = host.roll_back(&plugin(), Some(&version("1.9.9")), &ann()).await.unwrap_err();
+    assert_eq!(unknown.code(), "deploy/unknown-version");
+    assert_eq!(shown(&host), "1.0.0=active 1.1.0=canary");
 
     host.roll_back(&plugin(), None, &ann()).await.unwrap();
     assert_eq!(shown(&host), "1.0.0=active 1.1.0=staged");
@@ -139,7 +160,158 @@ async fn a_canary_that_serves_no_longer_is_taken_back() {
     // An operator's doing is no fault of the canary's; its callers are told, and it can be started again.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(status_of(&host, "1.1.0"), Status::Canary);
+    // All calls would go to who answers none.
+    assert_eq!(host.promote(&plugin(), &ann()).await.unwrap_err().code(), "core/not-loaded");
+    assert_eq!(shown(&host), "1.0.0=active 1.1.0=canary");
     host.start(&name("chameleon@1.1.0")).await.unwrap();
     host.roll_back(&plugin(), None, &ann()).await.unwrap();
     assert_eq!(shown(&host), "1.0.0=active 1.1.0=staged");
+}
+
+/// Has a side called so often that it takes a while, and returns once it is at work.
+async fn busy(host: &PluginHost, side: verdict::Arm, at: &str) -> tokio::task::JoinHandle<()> {
+    let (caller, expected) = (host.clone(), version(at));
+    let calls = tokio::spawn(async move {
+        let chosen = name("chameleon").on(Some(side));
+        let calls = (0..12).map(|_| caller.answer(&chosen, call("busy")));
+        for answered in futures::future::join_all(calls).await {
+            assert_eq!(answered.unwrap().version, expected);
+        }
+    });
+    let is_busy = || host.plugins().iter().any(|p| p.version == version(at) && p.pool.busy > 0);
+    within_half_a_minute("it is at work")(&is_busy).await;
+    calls
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_still_at_work_can_be_tried_and_taken_again_at_once() {
+    let (host, _data) = empty_host().await;
+    deploy(&host, &Chameleon::version("1.0.0").slower(20_000)).await.unwrap();
+    deploy(&host, &Chameleon::version("1.1.0").slower(20_000)).await.unwrap();
+    let steps = || plan(&["5%"], Duration::from_secs(3_600));
+    let canary = async || host.canary(&plugin(), &version("1.1.0"), steps(), &ann()).await;
+    canary().await.unwrap();
+    let first = busy(&host, verdict::Arm::Canary, "1.1.0").await;
+    host.roll_back(&plugin(), None, &ann()).await.unwrap();
+    canary().await.unwrap();
+    let second = busy(&host, verdict::Arm::Canary, "1.1.0").await;
+    host.roll_back(&plugin(), None, &ann()).await.unwrap();
+    host.activate(&plugin(), &version("1.1.0"), &ann()).await.unwrap();
+    assert_eq!(answer(&host, "a").await, "1.1.0 hello");
+    host.roll_back(&plugin(), None, &ann()).await.unwrap();
+    // Back to who was replaced by a canary, and has not ended its calls.
+    host.canary(&plugin(), &version("1.1.0"), steps(), &ann()).await.unwrap();
+    let third = busy(&host, verdict::Arm::Stable, "1.0.0").await;
+    host.promote(&plugin(), &ann()).await.unwrap();
+    host.roll_back(&plugin(), None, &ann()).await.unwrap();
+    assert_eq!(shown(&host), "1.0.0=active 1.1.0=deprecated");
+    assert_eq!(answer(&host, "a").await, "1.0.0 hello");
+    for calls in [first, second, third] {
+        calls.await.unwrap();
+    }
+    assert_eq!(host.plugins().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_is_taken_though_whoever_asked_has_gone() {
+    let (host, _data) =
+        with_canary(Chameleon::version("1.1.0"), plan(&["5%"], Duration::from_secs(3_600))).await;
+    for _ in 0..10 {
+        let _ = tokio::time::timeout(Duration::ZERO, host.hold(&plugin(), &ann())).await;
+        let _ =
+            tokio::time::timeout(Duration::from_millis(1), host.resume(&plugin(), &ann())).await;
+    }
+    host.hold(&plugin(), &ann()).await.unwrap();
+    host.roll_back(&plugin(), None, &ann()).await.unwrap();
+    assert_eq!(shown(&host), "1.0.0=active 1.1.0=staged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_that_nobody_waits_for_is_taken_back() {
+    let steps = plan(&["30%", "100%"], Duration::from_secs(3_600));
+    let (host, _data) = with_canary(Chameleon::version("1.1.0").slower(99_999), steps).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let mut number = 0_u64;
+    while status_of(&host, "1.1.0") == Status::Canary {
+        assert!(tokio::time::Instant::now() < deadline, "it is taken back");
+        let calls = (0..4).map(|at| {
+            let id = format!("request-{}", number + at);
+            let host = &host;
+            async move {
+                let chameleon = name("chameleon");
+                let answer = host.process(&chameleon, call(&id));
+                let _ = tokio::time::timeout(Duration::from_millis(40), answer).await;
+            }
+        });
+        futures::future::join_all(calls).await;
+        number += 4;
+    }
+    assert_eq!(shown(&host), "1.0.0=active 1.1.0=failed");
+}
+
+/// Stores nothing while it is told not to.
+struct Moody {
+    store: host_deploy::storage::EmbeddedStorage,
+    is_full: AtomicBool,
+}
+
+#[async_trait]
+impl PluginStorage for Moody {
+    async fn put(&self, bytes: Arc<[u8]>) -> Result<Digest, StorageError> {
+        self.store.put(bytes).await
+    }
+    async fn get(&self, part: &Digest) -> Result<Arc<[u8]>, StorageError> {
+        self.store.get(part).await
+    }
+    async fn file(&self, part: &Digest) -> Result<PathBuf, StorageError> {
+        self.store.file(part).await
+    }
+    async fn deployments(&self) -> Result<Vec<Deployment>, StorageError> {
+        self.store.deployments().await
+    }
+    async fn deployment(&self, name: &PluginId) -> Result<Option<Deployment>, StorageError> {
+        self.store.deployment(name).await
+    }
+    async fn commit(&self, change: &Change) -> Result<(), StorageError> {
+        match self.is_full.load(Ordering::Relaxed) {
+            true => Err(StorageError::Full("it is full".into())),
+            false => self.store.commit(change).await,
+        }
+    }
+    async fn history(&self, name: &PluginId, limit: usize) -> Result<Vec<Record>, StorageError> {
+        self.store.history(name, limit).await
+    }
+    async fn collect(&self) -> Result<Collected, StorageError> {
+        self.store.collect().await
+    }
+    async fn split_key(&self) -> Result<SplitKey, StorageError> {
+        self.store.split_key().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_that_does_harm_gets_no_calls_though_nothing_can_be_stored() {
+    let data = TempDir::new().unwrap();
+    let key = SplitKey::from_bytes(*b"drawn at random!");
+    let store = host_deploy::storage::EmbeddedStorage::open(data.path(), key).unwrap();
+    let store = Arc::new(Moody { store, is_full: AtomicBool::new(false) });
+    let host = PluginHost::builder().deployments(store.clone()).build().await.unwrap();
+    deploy(&host, &Chameleon::version("1.0.0")).await.unwrap();
+    deploy(&host, &Chameleon::version("1.1.0").failing(1_000)).await.unwrap();
+    let steps = plan(&["30%", "100%"], Duration::from_secs(3_600));
+    host.canary(&plugin(), &version("1.1.0"), steps, &ann()).await.unwrap();
+    store.is_full.store(true, Ordering::Relaxed);
+    let (mut good, mut number) = (0, 0);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    // Until a hundred in a row are answered: a third of them would fail.
+    while good < 100 {
+        assert!(tokio::time::Instant::now() < deadline, "it gets calls all the time");
+        number += 1;
+        let answer = host.process(&name("chameleon"), call(&format!("request-{number}"))).await;
+        good = if answer.is_ok() { good + 1 } else { 0 };
+    }
+    assert_eq!(shown(&host), "1.0.0=active 1.1.0=canary");
+    store.is_full.store(false, Ordering::Relaxed);
+    let is_taken = || status_of(&host, "1.1.0") == Status::Failed;
+    within_half_a_minute("it is stored once there is room")(&is_taken).await;
 }

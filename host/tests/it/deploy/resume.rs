@@ -82,3 +82,47 @@ async fn an_active_version_whose_bytes_were_changed_does_not_serve_and_can_be_re
     deploy_and_serve(&host, &Chameleon::version("1.1.0")).await;
     assert_eq!(answer(&host, "x").await, "1.1.0 hello");
 }
+
+#[tokio::test]
+async fn who_needs_one_plugin_leaves_the_canaries_of_others_alone() {
+    let data = TempDir::new().unwrap();
+    let host = host_in(data.path()).await;
+    deploy(&host, &Chameleon::version("1.0.0")).await.unwrap();
+    deploy(&host, &Chameleon::version("1.1.0")).await.unwrap();
+    let steps = plan(Duration::from_secs(3_600));
+    host.canary(&plugin(), &version("1.1.0"), steps, &ann()).await.unwrap();
+    host.shutdown(Duration::from_secs(5)).await;
+    drop(host);
+    let builder = PluginHost::builder().plugins(crate::plugins()).data_dir(data.path());
+    let host = builder.only("word-count".parse().unwrap()).build().await.unwrap();
+    host.process(&name("word-count"), text("a b")).await.unwrap();
+    host.shutdown(Duration::from_secs(5)).await;
+    drop(host);
+    let host = host_in(data.path()).await;
+    assert_eq!(shown(&host), "1.0.0=active 1.1.0=canary");
+}
+
+#[tokio::test]
+async fn what_asks_for_more_is_told_though_what_served_is_lost() {
+    let data = TempDir::new().unwrap();
+    let host = host_in(data.path()).await;
+    let deployed = deploy(&host, &Chameleon::version("1.0.0")).await.unwrap();
+    host.shutdown(Duration::from_secs(5)).await;
+    drop(host);
+    let digest = deployed.version.checksum().to_string();
+    let part = data.path().join("deployments/parts").join(&digest["sha256:".len()..]);
+    std::fs::remove_file(part).unwrap();
+    let host = host_in(data.path()).await;
+    let wider = Chameleon::version("1.1.0").text("memory = \"64MB\"", "memory = \"65MB\"");
+    let missing = deploy(&host, &wider).await.unwrap_err();
+    assert_eq!(host::Explain::code(&missing), "deploy/artifact-missing");
+    let options = DeployOptions { allow_breaking: true, ..DeployOptions::default() };
+    let parked = host.deploy(wider.upload(), options, &ann()).await.unwrap();
+    assert!(
+        parked.version.awaits_approval.contains(&"memory: 64MB -> 65MB".to_owned()),
+        "{parked:?}"
+    );
+    host.approve(&plugin(), &version("1.1.0"), &ann()).await.unwrap();
+    host.activate(&plugin(), &version("1.1.0"), &ann()).await.unwrap();
+    assert_eq!(answer(&host, "x").await, "1.1.0 hello");
+}

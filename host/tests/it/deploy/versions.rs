@@ -58,6 +58,11 @@ async fn a_directory_s_plugin_is_the_version_before_and_what_was_deployed_outliv
     };
     let host = build().await;
     assert!(host.deployments().is_empty());
+    // What was refused has changed nothing: files count as before.
+    let older = deploy(&host, &Chameleon::version("0.9.0")).await.unwrap_err();
+    assert_eq!(older.code(), "deploy/downgrade");
+    assert!(host.deployments().is_empty());
+    host.reload(&name("chameleon"), Duration::ZERO).await.unwrap();
     deploy_and_serve(&host, &Chameleon::version("1.1.0")).await;
     assert_eq!(shown(&host), "1.0.0=deprecated 1.1.0=active");
     let reloaded = host.reload(&name("chameleon"), Duration::ZERO).await.unwrap_err();
