@@ -68,7 +68,8 @@ fn pack(path: &Path) -> Result<(&'static str, Vec<u8>), CliError> {
     };
     let read = |path: &Path| host_core::read_file(path, ReadLimits::default().bytes_max);
     let bytes = read(component)?;
-    if !path.is_dir() {
+    let signature = artifacts::signature_path(component);
+    if !path.is_dir() && !signature.is_file() {
         return Ok(("application/wasm", bytes));
     }
     let failed = |error: std::io::Error| CliError::file(path, &error);
@@ -82,11 +83,10 @@ fn pack(path: &Path) -> Result<(&'static str, Vec<u8>), CliError> {
             .map_err(failed)
     };
     let manifest = path.join("plugin.toml");
-    if manifest.is_file() {
+    if path.is_dir() && manifest.is_file() {
         add(&manifest, &read(&manifest)?)?;
     }
     add(component, &bytes)?;
-    let signature = artifacts::signature_path(component);
     if signature.is_file() {
         add(&signature, &read(&signature)?)?;
     }

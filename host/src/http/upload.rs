@@ -31,7 +31,8 @@ pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<U
     Ok(unpack(&bytes)?)
 }
 
-/// Takes a folder apart: `plugin.toml`, the component it names, and that one's signature.
+/// Takes a folder apart: `plugin.toml`, the component it names, and that one's signature. A component that carries
+/// its manifest can do without the first, if it is the only one.
 fn unpack(archive: &[u8]) -> Result<Upload, HostError> {
     let broken = |error: std::io::Error| {
         let error = plugin_contract::escape(&error.to_string(), 200);
@@ -69,21 +70,24 @@ fn unpack(archive: &[u8]) -> Result<Upload, HostError> {
         }
         files.push((name, bytes));
     }
+    let names = files.iter().map(|(name, _)| name.clone());
+    let mut components: Vec<String> = names.filter(|name| name.ends_with(".wasm")).collect();
     let mut take = |wanted: &str| {
         let at = files.iter().position(|(name, _)| name == wanted)?;
         Some(files.swap_remove(at).1)
     };
-    let manifest = take("plugin.toml")
-        .ok_or_else(|| invalid("the archive has no `plugin.toml` at its top".to_owned()))?;
-    let entrypoint = match Manifest::from_bytes(&manifest) {
-        Ok(manifest) => manifest.plugin.entrypoint,
-        Err(error) => return Err(host_core::CoreError::from(error).into()),
+    let manifest = take("plugin.toml");
+    let entrypoint = match manifest.as_deref().map(Manifest::from_bytes) {
+        Some(Ok(manifest)) => manifest.plugin.entrypoint,
+        Some(Err(error)) => return Err(host_core::CoreError::from(error).into()),
+        None if components.len() == 1 => components.remove(0),
+        None => return Err(invalid("the archive has no `plugin.toml` at its top".to_owned())),
     };
     let component = take(&entrypoint).ok_or_else(|| {
         invalid(format!("the archive has no `{entrypoint}`, which `plugin.toml` names"))
     })?;
     let signature = take(&format!("{entrypoint}{SIGNATURE_SUFFIX}"));
-    Ok(Upload { component, manifest: Some(manifest), signature })
+    Ok(Upload { component, manifest, signature })
 }
 
 fn invalid(problem: String) -> HostError {
@@ -130,12 +134,15 @@ mod tests {
         assert_eq!(upload.manifest.as_deref(), Some(MANIFEST.as_bytes()));
         let unsigned = unpack(&archive(&[("a.wasm", "wasm"), manifest, ("README", "")])).unwrap();
         assert_eq!(unsigned.signature, None);
+        let alone = unpack(&archive(&[("a.wasm", "wasm"), ("a.wasm.sig", "sig")])).unwrap();
+        assert_eq!((alone.manifest, alone.signature.as_deref()), (None, Some(&b"sig"[..])));
     }
 
     #[test]
     fn an_archive_that_is_no_folder_of_a_plugin_is_refused() {
         let manifest = ("plugin.toml", MANIFEST);
-        check_refused(&[("a.wasm", "wasm")], "no `plugin.toml`");
+        check_refused(&[("a.wasm", "1"), ("b.wasm", "2")], "no `plugin.toml`");
+        check_refused(&[("README", "")], "no `plugin.toml`");
         check_refused(&[manifest], "no `a.wasm`");
         check_refused(&[manifest, ("a.wasm", "1"), ("./a.wasm", "2")], "twice");
         check_refused(&[manifest, ("../a.wasm", "wasm")], "at its top");

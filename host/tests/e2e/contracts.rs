@@ -62,8 +62,8 @@ fn a_plugin_that_does_not_process_says_so() {
 #[test]
 fn a_plugin_keeps_its_state_from_call_to_call() {
     let host = Host::serve(&built("test-plugins"));
-    let (_, first) = host.process("counter", &[], "");
-    let (_, second) = host.process("counter", &[], "");
+    let (_, first) = host.process("counter@0.1.0", &[], "");
+    let (_, second) = host.process("counter@0.1.0", &[], "");
     assert_eq!((first.as_str(), second.as_str()), ("1", "2"));
 }
 
