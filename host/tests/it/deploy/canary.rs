@@ -153,7 +153,7 @@ async fn an_operator_overrides_at_any_time() {
 }
 
 #[tokio::test]
-async fn a_canary_that_serves_no_longer_is_taken_back() {
+async fn a_canary_that_an_operator_unloads_stays_and_can_be_started_again() {
     let steps = plan(&["50%", "100%"], Duration::from_secs(3_600));
     let (host, _data) = with_canary(Chameleon::version("1.1.0"), steps).await;
     host.unload(&name("chameleon@1.1.0"), Duration::ZERO).await.unwrap();
