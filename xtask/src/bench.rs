@@ -46,7 +46,8 @@ impl Bench {
         // Named one by one: the test harness of a library would choke on criterion's arguments.
         let mut benches = Vec::new();
         for target in metadata.packages.into_iter().flat_map(|package| package.targets) {
-            if target.kind.iter().any(|kind| kind == "bench") {
+            // `cargo xtask soak` runs that one: it fails where a figure is not held.
+            if target.name != "soak" && target.kind.iter().any(|kind| kind == "bench") {
                 benches.extend(["--bench".to_owned(), target.name]);
             }
         }
