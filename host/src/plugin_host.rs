@@ -255,7 +255,8 @@ impl PluginHost {
     }
 
     /// Takes no further calls, waits for those under way, and lets idle instances shut down, those of
-    /// plugins that need others before those; all of it within `timeout`. Returns the number of calls
+    /// plugins that need others before those; all of it within `timeout`. The audit log is closed then, for which a
+    /// disk that hangs has up to 30 s more. Returns the number of calls
     /// that were still under way at the end.
     pub async fn shutdown(&self, timeout: Duration) -> u64 {
         self.inner.closing.store(true, Ordering::Release);

@@ -73,7 +73,7 @@ impl AuditSettings {
 }
 
 /// The audit log of a host. Cheap to clone; the last clone closes the log when it is dropped, for which it
-/// waits up to 5 s.
+/// waits up to 30 s.
 ///
 /// Recording never waits for the disk, and never fails. A record is written at once, and on disk within
 /// 100 ms. While that does not work, up to 1 MiB is kept and the rest counted; it is tried again every
@@ -137,8 +137,7 @@ struct Control {
 }
 
 /// Longest wait for the writer.
-const FLUSH_WAIT: Duration = Duration::from_secs(30);
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 impl AuditLog {
     /// Opens the log in a directory, or begins one. An end that a crash has torn is cut off, and that is
@@ -191,8 +190,7 @@ impl AuditLog {
         let ticket = control.asked;
         drop(control);
         self.handle.wake();
-        let control =
-            shared.wait(FLUSH_WAIT, |control| control.answered < ticket && !control.is_closed);
+        let control = shared.wait(|control| control.answered < ticket && !control.is_closed);
         let problem = if control.answered >= ticket {
             control.answer.clone()
         } else if control.is_closed {
@@ -207,7 +205,7 @@ impl AuditLog {
     /// for another. What is recorded later is lost. Closing a closed log does nothing.
     ///
     /// # Errors
-    /// `audit/not-written` if that failed, or took longer than 5 s.
+    /// `audit/not-written` if that failed, or took longer than 30 s.
     pub fn close(&self) -> Result<(), AuditError> {
         self.handle.close()
     }
@@ -260,7 +258,7 @@ impl Handle {
     fn close(&self) -> Result<(), AuditError> {
         lock_of(&self.shared.control).is_closing = true;
         self.wake();
-        let control = self.shared.wait(CLOSE_WAIT, |control| !control.is_closed);
+        let control = self.shared.wait(|control| !control.is_closed);
         let problem = match control.is_closed {
             true => control.answer.clone(),
             false => Some("the disk has not answered yet".to_owned()),
@@ -307,9 +305,9 @@ impl Shared {
         self.dropped.swap(0, Ordering::Relaxed)
     }
 
-    fn wait(&self, most: Duration, until: impl Fn(&Control) -> bool) -> MutexGuard<'_, Control> {
+    fn wait(&self, until: impl Fn(&Control) -> bool) -> MutexGuard<'_, Control> {
         let control = lock_of(&self.control);
-        let waited = self.changed.wait_timeout_while(control, most, |control| until(control));
+        let waited = self.changed.wait_timeout_while(control, WAIT_MAX, |control| until(control));
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }

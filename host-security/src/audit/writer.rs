@@ -72,7 +72,12 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut answered = 0;
         loop {
-            let (first, is_cut_off) = match self.queue.recv_timeout(self.until_due()) {
+            // The message that says so may have been taken out below, after it was looked what was asked.
+            let wait = match self.shared.asked() {
+                (asked, is_closing) if is_closing || asked > answered => Duration::ZERO,
+                _ => self.until_due(),
+            };
+            let (first, is_cut_off) = match self.queue.recv_timeout(wait) {
                 Ok(message) => (Some(message), false),
                 Err(RecvTimeoutError::Timeout) => (None, false),
                 Err(RecvTimeoutError::Disconnected) => (None, true),

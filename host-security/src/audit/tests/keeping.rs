@@ -73,6 +73,25 @@ fn what_is_flushed_is_there_before_the_log_is_closed() {
 }
 
 #[test]
+fn whoever_flushes_or_closes_is_noticed_at_any_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    for at in 0..300 {
+        let mut settings = settings(&dir.path().join(at.to_string()));
+        // Nothing else would wake the writer.
+        settings.checkpoint_interval = Duration::from_secs(3_600);
+        let log = AuditLog::open(settings).unwrap();
+        // The writer is at work on them, or has just begun.
+        for _ in 0..at % 100 {
+            log.record(violation("greedy", "open", "1"));
+        }
+        if at % 2 == 0 {
+            log.flush().unwrap();
+        }
+        log.close().unwrap();
+    }
+}
+
+#[test]
 fn checkpoints_come_after_so_many_records() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
