@@ -198,6 +198,23 @@ impl<T: StoreData> Plugin<T> {
         crate::contract::offers(&self.description.info, operation)
     }
 
+    /// Has as many instances ready as `other` has, within 5 s and as far as there is room: for the calls that
+    /// come here instead from now on. Until the other one's are gone, both take their room.
+    pub async fn warm_like(&self, other: &Self) {
+        let (Some(active), Some(other)) = (self.active(), other.active()) else { return };
+        let there = other.pool.status();
+        let budget = || self.terms.budget_within(START_MAX);
+        let warm = active.pool.warm_up(there.busy + there.idle, budget);
+        // What is not there by then, calls will make.
+        match tokio::time::timeout(START_MAX, warm).await {
+            Ok(Err(error @ CoreError::HostExhausted { .. })) => {
+                tracing::debug!(plugin = %self.name(), %error, "calls will make their own instances");
+            }
+            Ok(Err(error)) => self.terms.tell(&error),
+            Ok(Ok(())) | Err(_) => {}
+        }
+    }
+
     /// Compiles and links it, together with what it is composed with.
     async fn prepare(&self, shelf: &Arc<Shelf<T>>) -> Result<Prepared<T>, CoreError> {
         if let Some(composition) = Composition::of(self, shelf)? {

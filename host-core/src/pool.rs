@@ -9,6 +9,7 @@ mod config;
 mod crowd;
 mod exclusive;
 mod reaper;
+mod warm;
 
 use std::{
     ops::{Deref, DerefMut},
@@ -172,17 +173,20 @@ impl<T: StoreData> Pool<T> {
     }
 
     async fn start(&self, budget: &CallBudget) -> Result<Worker<T>, CoreError> {
+        match self.make(budget).await {
+            // Others may hold room that they do not need.
+            Err(CoreError::HostExhausted { .. }) if self.inner.prepared.crowd().make_room() > 0 => {
+                self.make(budget).await
+            }
+            other => other,
+        }
+    }
+
+    async fn make(&self, budget: &CallBudget) -> Result<Worker<T>, CoreError> {
         let inner = &self.inner;
         let manifest = inner.prepared.manifest();
         let config: Vec<_> = manifest.config.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        let start = || inner.prepared.start((inner.data)(), &config, budget);
-        let instance = match start().await {
-            // Others may hold room that they do not need.
-            Err(CoreError::HostExhausted { .. }) if inner.prepared.crowd().make_room() > 0 => {
-                start().await?
-            }
-            other => other?,
-        };
+        let instance = inner.prepared.start((inner.data)(), &config, budget).await?;
         inner.started.fetch_add(1, Ordering::Relaxed);
         let config = &inner.config;
         Ok(Worker {

@@ -5,7 +5,7 @@
 
 mod command;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use plugin_contract::{Digest, Explain, PluginId};
 use semver::{Version, VersionReq};
@@ -118,7 +118,9 @@ pub struct Change {
     /// The revision that this was decided on.
     pub seen: u64,
     /// The deployment from now on.
-    pub deployment: Deployment,
+    pub deployment: Arc<Deployment>,
+    /// The parts of the versions that it did not have before.
+    pub new_parts: Vec<Digest>,
     /// What is added to the history. Their `seq` is set where they are stored.
     pub records: Vec<Record>,
 }

@@ -46,11 +46,11 @@ pub trait PluginStorage: Send + Sync + 'static {
     /// [`StorageError::Missing`], [`StorageError::Corrupt`].
     async fn get(&self, part: &Digest) -> Result<Arc<[u8]>, StorageError>;
 
-    /// A file on this machine that holds the part, for whoever reads it later and again. Its bytes were
-    /// compared with its digest.
+    /// A file on this machine that holds the part, for whoever reads it later and again. Readers compare its
+    /// bytes with the digest: what happens to a file between two reads, no store can promise.
     ///
     /// # Errors
-    /// As for [`get`](PluginStorage::get).
+    /// [`StorageError`]; [`StorageError::Missing`] if there is no such part.
     async fn file(&self, part: &Digest) -> Result<PathBuf, StorageError>;
 
     /// All deployments, by name.
@@ -69,7 +69,7 @@ pub trait PluginStorage: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StorageError::Conflict`] if the deployment is at another revision than the change saw;
-    /// [`StorageError::Missing`] if it refers to a part that is not there. Nothing is stored.
+    /// [`StorageError::Missing`] if one of the new parts is not there. Nothing is stored.
     async fn commit(&self, change: &Change) -> Result<(), StorageError>;
 
     /// The newest records of a plugin, at most `limit`, the oldest of them first.

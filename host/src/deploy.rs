@@ -143,7 +143,7 @@ pub(crate) struct Lane {
     pub(crate) name: PluginId,
     /// Had by whoever takes a step.
     turn: Arc<Semaphore>,
-    deployment: Mutex<Deployment>,
+    deployment: Mutex<Arc<Deployment>>,
     trial: Mutex<Option<Arc<Trial>>>,
     mirror: Mutex<Option<Arc<Mirror>>>,
     pub(crate) counts: LaneCounts,
@@ -169,7 +169,7 @@ impl Lane {
         Self {
             name: deployment.name.clone(),
             turn: Arc::new(Semaphore::new(1)),
-            deployment: Mutex::new(deployment),
+            deployment: Mutex::new(Arc::new(deployment)),
             trial: Mutex::new(None),
             mirror: Mutex::new(None),
             counts: LaneCounts::default(),
@@ -188,11 +188,11 @@ impl Lane {
     }
 
     /// The deployment as it is stored.
-    pub(crate) fn deployment(&self) -> Deployment {
+    pub(crate) fn deployment(&self) -> Arc<Deployment> {
         lock(&self.deployment).clone()
     }
 
-    fn set(&self, deployment: Deployment) {
+    fn set(&self, deployment: Arc<Deployment>) {
         *lock(&self.deployment) = deployment;
     }
 

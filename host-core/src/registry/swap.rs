@@ -138,6 +138,7 @@ impl<T: StoreData> Registry<T> {
     }
 
     /// Has `new` serve in the place of `old`, in one step, and of whatever else there is of its version.
+    /// `new` first makes as many instances as `old` has, so that its first calls wait for none.
     /// `commit` is run when nothing is left that could fail: if it fails, `old` goes on as if nothing had been.
     /// Calls under way on `old` may end until `deadline`.
     ///
@@ -167,6 +168,7 @@ impl<T: StoreData> Registry<T> {
         let replaced = async {
             self.check_place(old, &new.description().manifest)?;
             self.check_open(new.name())?;
+            new.warm_like(old).await;
             let handed = hand_over(old, &new, later(Instant::now(), old.terms().timeout)).await?;
             if was_unloaded() {
                 return Err(CoreError::NotLoaded { plugin: old.name().clone() }.into());

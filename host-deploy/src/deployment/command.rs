@@ -87,7 +87,13 @@ impl Deployment {
         if !step.records.is_empty() {
             step.next.revision = self.revision.saturating_add(1);
         }
-        Ok(Change { seen: self.revision, deployment: step.next, records: step.records })
+        let Step { next, records, .. } = step;
+        let is_new = |version: &&PluginVersion| {
+            self.versions.get(&version.version).is_none_or(|was| was.artifact != version.artifact)
+        };
+        let new_parts = next.versions.values().filter(is_new).flat_map(|new| new.artifact.parts());
+        let (seen, new_parts) = (self.revision, new_parts.collect());
+        Ok(Change { seen, deployment: next.into(), new_parts, records })
     }
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use plugin_contract::{Digest, Explain};
 use proptest::prelude::*;
 use semver::Version;
@@ -50,7 +52,8 @@ fn canary(minor: u64) -> Command {
 fn after(commands: impl IntoIterator<Item = Command>) -> Deployment {
     let mut deployment = Deployment::new("greeter".parse().unwrap());
     for (at, command) in commands.into_iter().enumerate() {
-        deployment = deployment.apply(command, &note(at as u64)).unwrap().deployment;
+        let change = deployment.apply(command, &note(at as u64)).unwrap();
+        deployment = Arc::unwrap_or_clone(change.deployment);
         assert!(deployment.is_consistent());
     }
     deployment
@@ -253,7 +256,7 @@ proptest! {
         let mut deployment = Deployment::new("greeter".parse().unwrap());
         for command in commands {
             let result = deployment.apply(command, &note(1));
-            let Ok(Change { seen, deployment: next, records }) = result else { continue };
+            let Ok(Change { seen, deployment: next, new_parts, records }) = result else { continue };
             prop_assert!(next.is_consistent());
             let news = u64::from(!records.is_empty());
             prop_assert_eq!((seen, next.revision), (deployment.revision, deployment.revision + news));
@@ -265,11 +268,13 @@ proptest! {
                     prop_assert_eq!(told.map(|record| record.to), Some(Some(found.status)));
                 }
             }
+            let known: Vec<_> = deployment.parts().chain(new_parts).collect();
+            prop_assert!(next.parts().all(|part| known.contains(&part)));
             // It survives being stored.
-            let stored = serde_json::to_vec(&next).unwrap();
+            let stored = serde_json::to_vec(&*next).unwrap();
             let read: Deployment = serde_json::from_slice(&stored).unwrap();
-            prop_assert_eq!(&read, &next);
-            deployment = next;
+            prop_assert_eq!(&read, &*next);
+            deployment = Arc::unwrap_or_clone(next);
         }
     }
 }

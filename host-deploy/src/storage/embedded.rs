@@ -27,8 +27,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use super::{Collected, HISTORY_MAX, PluginStorage, StorageError};
 use crate::{Change, Deployment, Record, SplitKey};
 
-/// Name to deployment, as JSON.
-const DEPLOYMENTS: TableDefinition<'static, &'static str, &'static [u8]> =
+/// Name to revision and deployment, as JSON.
+const DEPLOYMENTS: TableDefinition<'static, &'static str, (u64, &'static [u8])> =
     TableDefinition::new("deployments");
 
 /// Name and number to record, as JSON.
@@ -38,7 +38,7 @@ const HISTORY: TableDefinition<'static, (&'static str, u64), &'static [u8]> =
 /// What there is one of.
 const FACTS: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("facts");
 
-const FORMAT: &[u8] = b"1";
+const FORMAT: &[u8] = b"2";
 
 /// Keeps deployments in a directory. One process may have it open at a time. Cheap to clone.
 #[derive(Clone)]
@@ -81,8 +81,7 @@ impl EmbeddedStorage {
         }
         let transaction = database.begin_write().map_err(failed)?;
         {
-            transaction.open_table(DEPLOYMENTS).map_err(failed)?;
-            transaction.open_table(HISTORY).map_err(failed)?;
+            // First: in another format, the others are other tables.
             let mut facts = transaction.open_table(FACTS).map_err(failed)?;
             let format = facts.get("format").map_err(failed)?.map(|found| found.value().to_vec());
             match format {
@@ -97,6 +96,8 @@ impl EmbeddedStorage {
                     facts.insert("split-key", json(&split_key)?.as_slice()).map_err(failed)?;
                 }
             }
+            transaction.open_table(DEPLOYMENTS).map_err(failed)?;
+            transaction.open_table(HISTORY).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
         // What is in it is durable, and so is that it is there.
@@ -209,7 +210,7 @@ fn all_deployments(database: &Database) -> Result<Vec<Deployment>, StorageError>
     let mut all = Vec::new();
     for entry in table.iter().map_err(failed)? {
         let (name, value) = entry.map_err(failed)?;
-        all.push(read_deployment(name.value(), value.value())?);
+        all.push(read_deployment(name.value(), value.value().1)?);
     }
     Ok(all)
 }
@@ -220,32 +221,29 @@ impl Inner {
             let table = database.begin_read().map_err(failed)?;
             let table = table.open_table(DEPLOYMENTS).map_err(failed)?;
             let value = table.get(name).map_err(failed)?;
-            value.map(|value| read_deployment(name, value.value())).transpose()
+            value.map(|value| read_deployment(name, value.value().1)).transpose()
         })
     }
 
     fn commit(&self, change: &Change) -> Result<(), StorageError> {
-        let Change { seen, deployment, records } = change;
+        let Change { seen, deployment, new_parts, records } = change;
         let name = deployment.name.as_str();
         self.with(|database| {
             let transaction = database.begin_write().map_err(failed)?;
             {
                 let mut table = transaction.open_table(DEPLOYMENTS).map_err(failed)?;
-                let was = table.get(name).map_err(failed)?;
-                let was = was.map(|value| read_deployment(name, value.value())).transpose()?;
-                let found = was.as_ref().map_or(0, |was| was.revision);
+                let found = table.get(name).map_err(failed)?.map_or(0, |was| was.value().0);
                 if found != *seen {
                     let (name, seen) = (deployment.name.clone(), *seen);
                     return Err(StorageError::Conflict { name, seen, found });
                 }
                 // Of what it referred to before, one may have been lost: no reason to keep a canary that does
                 // harm. None can be collected meanwhile: that takes a transaction, too.
-                let known: HashSet<Digest> = was.iter().flat_map(Deployment::parts).collect();
-                let mut new = deployment.parts().filter(|part| !known.contains(part));
-                if let Some(part) = new.find(|part| !self.path(part).is_file()) {
-                    return Err(StorageError::Missing(part));
+                if let Some(part) = new_parts.iter().find(|part| !self.path(part).is_file()) {
+                    return Err(StorageError::Missing(*part));
                 }
-                table.insert(name, json(deployment)?.as_slice()).map_err(failed)?;
+                let stored = json(&**deployment)?;
+                table.insert(name, (deployment.revision, &*stored)).map_err(failed)?;
                 let mut history = transaction.open_table(HISTORY).map_err(failed)?;
                 let last = history.range((name, 0)..=(name, u64::MAX)).map_err(failed)?.next_back();
                 let last = last.transpose().map_err(failed)?.map_or(0, |(key, _)| key.value().1);
@@ -264,8 +262,11 @@ impl Inner {
             transaction.commit().map_err(failed)
         })?;
         let mut fresh = self.fresh();
-        for part in deployment.parts() {
-            fresh.remove(&part);
+        if !fresh.is_empty() {
+            // Those that were put once more, too.
+            for part in deployment.parts() {
+                fresh.remove(&part);
+            }
         }
         Ok(())
     }
@@ -341,7 +342,17 @@ impl PluginStorage for EmbeddedStorage {
 
     async fn file(&self, part: &Digest) -> Result<PathBuf, StorageError> {
         let part = *part;
-        self.blocking(move |inner| inner.read(&part).map(|_| inner.path(&part))).await
+        self.blocking(move |inner| {
+            let path = inner.path(&part);
+            match fs::metadata(&path) {
+                Ok(_) => Ok(path),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Err(StorageError::Missing(part))
+                }
+                Err(error) => Err(StorageError::of_io(error)),
+            }
+        })
+        .await
     }
 
     async fn deployments(&self) -> Result<Vec<Deployment>, StorageError> {

@@ -68,11 +68,10 @@ impl PluginStorage for MemoryStorage {
         if found != change.seen {
             return Err(StorageError::Conflict { name: name.clone(), seen: change.seen, found });
         }
-        if let Some(missing) = change.deployment.parts().find(|part| !kept.parts.contains_key(part))
-        {
-            return Err(StorageError::Missing(missing));
+        if let Some(missing) = change.new_parts.iter().find(|part| !kept.parts.contains_key(part)) {
+            return Err(StorageError::Missing(*missing));
         }
-        kept.deployments.insert(name.clone(), change.deployment.clone());
+        kept.deployments.insert(name.clone(), Deployment::clone(&change.deployment));
         let history = kept.history.entry(name.clone()).or_default();
         for record in &change.records {
             let seq = history.last().map_or(0, |last| last.seq) + 1;

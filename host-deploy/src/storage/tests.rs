@@ -62,8 +62,11 @@ fn a_deployment_comes_back_as_it_was_stored_with_its_history() {
         let staged = release(store, 0, b"component").await;
         step(store, staged).await;
         let active = step(store, Command::Activate(Version::new(1, 0, 0))).await;
-        assert_eq!(store.deployment(&name).await.unwrap(), Some(active.deployment.clone()));
-        assert_eq!(store.deployments().await.unwrap(), [active.deployment]);
+        assert_eq!(
+            store.deployment(&name).await.unwrap(),
+            Some(Deployment::clone(&active.deployment))
+        );
+        assert_eq!(store.deployments().await.unwrap(), [Deployment::clone(&active.deployment)]);
         let history = store.history(&name, 10).await.unwrap();
         let told: Vec<_> = history.iter().map(|r| (r.seq, r.what.as_str())).collect();
         assert_eq!(told, [(1, "stage"), (2, "activate")]);
@@ -130,7 +133,7 @@ fn a_history_is_bounded() {
         let staged = release(store, 0, b"a").await;
         step(store, staged).await;
         let name = "greeter".parse().unwrap();
-        let mut deployment: Deployment = store.deployment(&name).await.unwrap().unwrap();
+        let mut deployment = Arc::new(store.deployment(&name).await.unwrap().unwrap());
         let mut all = 1;
         while all <= HISTORY_MAX + 10 {
             let mut change =
@@ -173,7 +176,7 @@ mod embedded {
         fs::write(dir.path().join("parts/.new-1-0"), b"compo").unwrap();
         let store = EmbeddedStorage::open(dir.path(), SplitKey::from_bytes([1; 16])).unwrap();
         block_on(async {
-            assert_eq!(store.deployments().await.unwrap(), [change.deployment]);
+            assert_eq!(store.deployments().await.unwrap(), [Deployment::clone(&change.deployment)]);
             assert_eq!(store.split_key().await.unwrap(), KEY);
         });
         assert!(!dir.path().join("parts/.new-1-0").exists());
@@ -188,7 +191,6 @@ mod embedded {
             let file = store.file(&part).await.unwrap();
             fs::write(&file, b"compONENT").unwrap();
             assert_eq!(store.get(&part).await.unwrap_err().code(), "deploy/storage-corrupt");
-            assert_eq!(store.file(&part).await.unwrap_err().code(), "deploy/storage-corrupt");
             store.put(b"component".as_slice().into()).await.unwrap();
             assert_eq!(&*store.get(&part).await.unwrap(), b"component");
         });

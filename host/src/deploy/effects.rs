@@ -5,7 +5,8 @@ use std::{path::Path, sync::Arc};
 use host_core::{CoreError, Found, Newcomer, Purpose, read_artifact};
 use host_deploy::{
     Change, Command, Deployment, Note, PermissionDiff, PluginVersion, Record, Rollout, Shadow,
-    Split, compat, storage::StorageError,
+    Split, compat,
+    storage::{Collected, StorageError},
 };
 use plugin_contract::{Digest, Explain, PluginId};
 use semver::Version;
@@ -30,7 +31,7 @@ pub(super) struct Adoption {
 
 impl Adoption {
     /// The deployment as it would be.
-    pub(super) fn deployment(&self) -> &Deployment {
+    pub(super) fn deployment(&self) -> &Arc<Deployment> {
         &self.activated.deployment
     }
 }
@@ -42,33 +43,34 @@ impl Deployments {
         lane: &Lane,
         command: Command,
         note: &Note,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let change = lane.deployment().apply(command, note)?;
         self.store(lane, change).await
     }
 
     /// Stores what was decided, and tells.
-    async fn store(&self, lane: &Lane, change: Change) -> Result<Deployment, HostError> {
+    async fn store(&self, lane: &Lane, change: Change) -> Result<Arc<Deployment>, HostError> {
         let was = lane.deployment();
-        if change.deployment != was {
+        if *change.deployment != *was {
             if let Err(error) = self.storage.commit(&change).await {
                 // It may have been stored all the same, and only not been told so.
                 let stored = match &error {
                     StorageError::Conflict { .. } | StorageError::Missing(_) => None,
                     _ => self.storage.deployment(&lane.name).await.ok().flatten(),
                 };
-                if stored.as_ref() != Some(&change.deployment) {
+                if stored.as_ref() != Some(&*change.deployment) {
                     return Err(error.into());
                 }
                 tracing::warn!(plugin = %lane.name, %error, "a change was stored, though the store says not");
             }
-            lane.set(change.deployment.clone());
-            if was.shadow.is_some() && change.deployment.shadow.is_none() {
+            let ends_shadow = was.shadow.is_some() && change.deployment.shadow.is_none();
+            lane.set(change.deployment);
+            if ends_shadow {
                 self.end_mirror(lane);
             }
         }
         self.tell(lane, &change.records);
-        Ok(change.deployment)
+        Ok(lane.deployment())
     }
 
     /// What an operator did belongs into the audit log, and so does what the host did by itself.
@@ -343,7 +345,8 @@ impl Deployments {
         Ok(())
     }
 
-    /// Forgets what is not worth keeping. If that fails, it is tried with the next step.
+    /// Forgets what is not worth keeping. Done when a version comes, since then there is one more; if it fails,
+    /// with the next one.
     pub(super) async fn collect(&self, lane: &Lane) {
         let command = Command::Collect(self.settings.retention);
         let done = async {
@@ -351,12 +354,8 @@ impl Deployments {
             Ok::<_, HostError>(self.storage.collect().await?)
         };
         match done.await {
-            Ok(collected) if collected.parts > 0 => {
-                tracing::info!(
-                    parts = collected.parts,
-                    bytes = collected.bytes,
-                    "artifacts were collected"
-                );
+            Ok(Collected { parts, bytes }) if parts > 0 => {
+                tracing::info!(parts, bytes, "artifacts were collected");
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "old versions could not be forgotten"),

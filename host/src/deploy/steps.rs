@@ -140,7 +140,7 @@ impl Deployments {
         name: &PluginId,
         version: &Version,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (lane, _turn) = self.begin(name, asked).await?;
         self.commit(&lane, Command::Approve(version.clone()), &asked.note("approved")).await
     }
@@ -151,11 +151,10 @@ impl Deployments {
         name: &PluginId,
         version: &Version,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (lane, _turn) = self.begin(name, asked).await?;
         let command = Command::Activate(version.clone());
         self.take_over(&lane, version, command, &asked.note("activated")).await?;
-        self.collect(&lane).await;
         Ok(lane.deployment())
     }
 
@@ -166,7 +165,7 @@ impl Deployments {
         version: &Version,
         plan: Plan,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (lane, _turn) = self.begin(name, asked).await?;
         let note = asked.note("a canary");
         let command = Command::StartCanary { version: version.clone(), plan: plan.clone() };
@@ -194,10 +193,9 @@ impl Deployments {
         &self,
         name: &PluginId,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (lane, _turn) = self.begin(name, asked).await?;
         self.promote_now(&lane, &asked.note("promoted")).await?;
-        self.collect(&lane).await;
         Ok(lane.deployment())
     }
 
@@ -228,7 +226,7 @@ impl Deployments {
         name: &PluginId,
         to: Option<&Version>,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (lane, _turn) = self.begin(name, asked).await?;
         let note = asked.note("rolled back");
         let deployment = lane.deployment();
@@ -276,7 +274,7 @@ impl Deployments {
         what: &'static str,
         asked: &Asked,
         change: impl FnOnce(&mut Rollout) -> bool + Send,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (lane, _turn) = self.begin(name, asked).await?;
         let none = || Illegal::NoCanary { name: name.clone() };
         let mut rollout = lane.trial().ok_or_else(none)?.rollout();
@@ -310,7 +308,7 @@ impl Deployments {
         name: &PluginId,
         shadow: Shadow,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (lane, _turn) = self.begin(name, asked).await?;
         let note = asked.note("a shadow");
         let command = Command::StartShadow(shadow.clone());
@@ -329,7 +327,7 @@ impl Deployments {
         &self,
         name: &PluginId,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (lane, _turn) = self.begin(name, asked).await?;
         self.commit(&lane, Command::StopShadow, &asked.note("no shadow")).await?;
         Ok(lane.deployment())

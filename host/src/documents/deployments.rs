@@ -193,7 +193,7 @@ impl DeploymentDocument {
     /// Of a deployment as it is now.
     pub fn of(status: &DeploymentStatus) -> Self {
         let DeploymentStatus { deployment, rollout, shadow, counts } = status;
-        let Deployment { name, revision, versions, .. } = deployment;
+        let Deployment { name, revision, versions, .. } = &**deployment;
         let shadow = deployment.shadow.as_ref().map(|told| ShadowDocument {
             version: told.version.to_string(),
             share: told.share.to_string(),

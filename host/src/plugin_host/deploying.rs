@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeploymentStatus {
     /// The versions.
-    pub deployment: Deployment,
+    pub deployment: Arc<Deployment>,
     /// The canary, if there is one.
     pub rollout: Option<RolloutStatus>,
     /// What came of mirroring, if a version is tried so.
@@ -96,7 +96,7 @@ impl PluginHost {
         name: &PluginId,
         version: &Version,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (deployments, asked) = (self.open_deployments()?, asked.clone());
         let (name, version) = (name.clone(), version.clone());
         detached(async move { deployments.approve(&name, &version, &asked).await }).await
@@ -113,7 +113,7 @@ impl PluginHost {
         name: &PluginId,
         version: &Version,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (deployments, asked) = (self.open_deployments()?, asked.clone());
         let (name, version) = (name.clone(), version.clone());
         detached(async move { deployments.activate(&name, &version, &asked).await }).await
@@ -131,7 +131,7 @@ impl PluginHost {
         version: &Version,
         plan: Plan,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (deployments, asked) = (self.open_deployments()?, asked.clone());
         let (name, version) = (name.clone(), version.clone());
         detached(async move { deployments.canary(&name, &version, plan, &asked).await }).await
@@ -141,7 +141,11 @@ impl PluginHost {
     ///
     /// # Errors
     /// `deploy/no-canary`, `deploy/conflict`, and those of storing.
-    pub async fn promote(&self, name: &PluginId, asked: &Asked) -> Result<Deployment, HostError> {
+    pub async fn promote(
+        &self,
+        name: &PluginId,
+        asked: &Asked,
+    ) -> Result<Arc<Deployment>, HostError> {
         let (deployments, asked, name) = (self.open_deployments()?, asked.clone(), name.clone());
         detached(async move { deployments.promote(&name, &asked).await }).await
     }
@@ -156,7 +160,7 @@ impl PluginHost {
         name: &PluginId,
         to: Option<&Version>,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (deployments, asked) = (self.open_deployments()?, asked.clone());
         let (name, to) = (name.clone(), to.cloned());
         detached(async move { deployments.roll_back(&name, to.as_ref(), &asked).await }).await
@@ -166,7 +170,7 @@ impl PluginHost {
     ///
     /// # Errors
     /// `deploy/no-canary`, `deploy/conflict`, and those of storing.
-    pub async fn hold(&self, name: &PluginId, asked: &Asked) -> Result<Deployment, HostError> {
+    pub async fn hold(&self, name: &PluginId, asked: &Asked) -> Result<Arc<Deployment>, HostError> {
         let hold = |rollout: &mut host_deploy::Rollout| {
             rollout.set_on_hold(true);
             true
@@ -178,7 +182,11 @@ impl PluginHost {
     ///
     /// # Errors
     /// As for [`PluginHost::hold`].
-    pub async fn resume(&self, name: &PluginId, asked: &Asked) -> Result<Deployment, HostError> {
+    pub async fn resume(
+        &self,
+        name: &PluginId,
+        asked: &Asked,
+    ) -> Result<Arc<Deployment>, HostError> {
         let resume = |rollout: &mut host_deploy::Rollout| {
             rollout.set_on_hold(false);
             true
@@ -190,7 +198,11 @@ impl PluginHost {
     ///
     /// # Errors
     /// `deploy/last-step` if that would be all calls, and as for [`PluginHost::hold`].
-    pub async fn advance(&self, name: &PluginId, asked: &Asked) -> Result<Deployment, HostError> {
+    pub async fn advance(
+        &self,
+        name: &PluginId,
+        asked: &Asked,
+    ) -> Result<Arc<Deployment>, HostError> {
         self.steer(name, "advance", asked, host_deploy::Rollout::advance).await
     }
 
@@ -200,7 +212,7 @@ impl PluginHost {
         what: &'static str,
         asked: &Asked,
         change: impl FnOnce(&mut host_deploy::Rollout) -> bool + Send + 'static,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (deployments, asked, name) = (self.open_deployments()?, asked.clone(), name.clone());
         detached(async move { deployments.steer(&name, what, &asked, change).await }).await
     }
@@ -215,7 +227,7 @@ impl PluginHost {
         name: &PluginId,
         shadow: Shadow,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (deployments, asked, name) = (self.open_deployments()?, asked.clone(), name.clone());
         detached(async move { deployments.shadow(&name, shadow, &asked).await }).await
     }
@@ -228,7 +240,7 @@ impl PluginHost {
         &self,
         name: &PluginId,
         asked: &Asked,
-    ) -> Result<Deployment, HostError> {
+    ) -> Result<Arc<Deployment>, HostError> {
         let (deployments, asked, name) = (self.open_deployments()?, asked.clone(), name.clone());
         detached(async move { deployments.end_shadow(&name, &asked).await }).await
     }

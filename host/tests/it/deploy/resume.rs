@@ -26,7 +26,7 @@ async fn a_rollout_goes_on_at_its_step_with_the_same_callers_and_what_was_seen()
     // It is stored every two seconds what was seen.
     let seen = |host: &PluginHost| host.deployment(&plugin()).unwrap().rollout.unwrap();
     let stored = || {
-        let all = host.deployment(&plugin()).unwrap().deployment.rollout.unwrap();
+        let all = host.deployment(&plugin()).unwrap().deployment.rollout.clone().unwrap();
         all.comparison().summary() == seen(&host).summary
     };
     within_half_a_minute("it is stored")(&stored).await;
