@@ -4,19 +4,23 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use host::{
-    Asked, Caller, DeployOptions, DeploySettings, PluginHost, PluginRef, ProcessCall, Then,
-};
+use host::{Asked, Caller, DeployOptions, PluginHost, PluginRef, ProcessCall, Then};
 
 use crate::chameleon::Chameleon;
 
 /// Most versions: those that are told by three digits.
 const VERSIONS_MAX: u64 = 900;
+
+/// What happens while a call is made: nothing yet; later, nothing just then; or one of the two.
+const STEADY: u8 = 0;
+const BETWEEN: u8 = 1;
+const DEPLOYING: u8 = 2;
+const SWAPPING: u8 = 3;
 
 /// Callers at one time; there are as many instances.
 const CALLERS: u64 = 4;
@@ -25,8 +29,11 @@ const CALLERS: u64 = 4;
 pub(crate) struct Report {
     pub(crate) calls: u64,
     pub(crate) swaps: u64,
-    /// Of calls that met no swap, and of those that did.
+    /// Of calls before the first version came, and of those since.
     pub(crate) steady: Vec<Duration>,
+    pub(crate) amid: Vec<Duration>,
+    /// Of the latter, those that met a version being taken in, and those that met a swap.
+    pub(crate) deploying: Vec<Duration>,
     pub(crate) swapping: Vec<Duration>,
     /// Longest time from asking for a swap to the new one serving.
     pub(crate) swap_max: Duration,
@@ -43,8 +50,8 @@ fn version(number: u64) -> String {
 struct Seen {
     /// By version and instance, which of its calls were answered.
     answered: HashMap<(u64, String), Vec<u64>>,
-    steady: Vec<Duration>,
-    swapping: Vec<Duration>,
+    /// By what happened meanwhile.
+    times: [Vec<Duration>; 4],
 }
 
 /// Makes `calls` calls while one version takes the place of another `swaps` times.
@@ -54,35 +61,37 @@ struct Seen {
 pub(crate) async fn soak(calls: u64, swaps: u64) -> Report {
     assert!(swaps < VERSIONS_MAX);
     let data = tempfile::TempDir::new().unwrap();
-    let mut settings = DeploySettings::default();
-    settings.retention.others = swaps as usize + 1;
-    let builder = PluginHost::builder().data_dir(data.path()).deploy(settings);
-    let host = builder.build().await.unwrap();
-    // Compiled before: that is not what is measured.
-    for number in 0..=swaps {
+    let host = PluginHost::builder().data_dir(data.path()).build().await.unwrap();
+    let deploy = async |number: u64, then| {
         let guest = Chameleon::version(&version(number)).telling();
-        let then = if number == 0 { Then::Activate } else { Then::Stage };
         let options = DeployOptions { then, ..DeployOptions::default() };
         host.deploy(guest.upload(), options, &Asked::default()).await.unwrap();
+    };
+    // Compiled before: that is not what is measured. Most are forgotten again; their code stays in the cache.
+    deploy(0, Then::Activate).await;
+    for number in 1..=swaps {
+        deploy(number, Then::Stage).await;
     }
     let (made, serving) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let is_swapping = Arc::new(AtomicBool::new(false));
+    let phase = Arc::new(AtomicU8::new(STEADY));
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
             let (host, made) = (host.clone(), made.clone());
-            let (serving, is_swapping) = (serving.clone(), is_swapping.clone());
-            tokio::spawn(async move { call(&host, calls, &made, &serving, &is_swapping).await })
+            let (serving, phase) = (serving.clone(), phase.clone());
+            tokio::spawn(async move { call(&host, calls, &made, &serving, &phase).await })
         })
         .collect();
     let name = "chameleon".parse().unwrap();
     let mut swap_max = Duration::ZERO;
     for number in 1..=swaps {
-        // A tenth of the calls meets no swap; then they are spread.
+        // A tenth of the calls comes before the first; then they are spread.
         let steady = calls / 10;
         while made.load(Ordering::Relaxed) < steady + (calls - steady) / (swaps + 1) * number {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        is_swapping.store(true, Ordering::SeqCst);
+        phase.store(DEPLOYING, Ordering::SeqCst);
+        deploy(number, Then::Stage).await;
+        phase.store(SWAPPING, Ordering::SeqCst);
         let since = Instant::now();
         let next = version(number).parse().unwrap();
         host.activate(&name, &next, &Asked::default()).await.unwrap();
@@ -93,7 +102,7 @@ pub(crate) async fn soak(calls: u64, swaps: u64) -> Report {
         while host.metrics().len() > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        is_swapping.store(false, Ordering::SeqCst);
+        phase.store(BETWEEN, Ordering::SeqCst);
     }
     let mut all = Seen::default();
     for caller in callers {
@@ -101,8 +110,9 @@ pub(crate) async fn soak(calls: u64, swaps: u64) -> Report {
         for (instance, numbers) in seen.answered {
             all.answered.entry(instance).or_default().extend(numbers);
         }
-        all.steady.extend(seen.steady);
-        all.swapping.extend(seen.swapping);
+        for (all, seen) in all.times.iter_mut().zip(seen.times) {
+            all.extend(seen);
+        }
     }
     let answered: usize = all.answered.values().map(Vec::len).sum();
     assert_eq!(answered as u64, calls, "each call is answered");
@@ -119,7 +129,9 @@ pub(crate) async fn soak(calls: u64, swaps: u64) -> Report {
         rollbacks.push(since.elapsed());
     }
     host.shutdown(Duration::from_secs(10)).await;
-    Report { calls, swaps, steady: all.steady, swapping: all.swapping, swap_max, rollbacks }
+    let [steady, between, deploying, swapping] = all.times;
+    let amid = [between, deploying.clone(), swapping.clone()].concat();
+    Report { calls, swaps, steady, amid, deploying, swapping, swap_max, rollbacks }
 }
 
 async fn call(
@@ -127,7 +139,7 @@ async fn call(
     calls: u64,
     made: &AtomicU64,
     serving: &AtomicU64,
-    is_swapping: &AtomicBool,
+    phase: &AtomicU8,
 ) -> Seen {
     let plugin: PluginRef = "chameleon".parse().unwrap();
     let mut seen = Seen::default();
@@ -138,15 +150,12 @@ async fn call(
         }
         let mut call = ProcessCall::new(b"x".to_vec(), "text/plain");
         call.caller = Caller::new(number.to_string().into());
-        let (served, swapped) =
-            (serving.load(Ordering::SeqCst), is_swapping.load(Ordering::SeqCst));
+        let (served, began) = (serving.load(Ordering::SeqCst), phase.load(Ordering::SeqCst));
         let since = Instant::now();
         let answer = host.process(&plugin, call).await.unwrap();
         let took = since.elapsed();
-        match swapped || is_swapping.load(Ordering::SeqCst) {
-            true => seen.swapping.push(took),
-            false => seen.steady.push(took),
-        }
+        let met = began.max(phase.load(Ordering::SeqCst));
+        seen.times[usize::from(met)].push(took);
         let answer = String::from_utf8(answer.output).unwrap();
         let words: Vec<&str> = answer.split(' ').collect();
         let [version, "x", instance, count] = words[..] else { panic!("{answer}") };

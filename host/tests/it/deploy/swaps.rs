@@ -6,8 +6,12 @@ use crate::soak::soak;
 async fn no_call_is_lost_or_executed_twice_or_answered_by_who_was_replaced() {
     let report = soak(20_000, 20).await;
     assert_eq!((report.calls, report.swaps), (20_000, 20));
-    // Not all of them met no swap, and not all of them met one.
-    assert!(!report.steady.is_empty() && !report.swapping.is_empty());
+    // Some met nothing, some a version being taken in, some a swap.
+    assert!(
+        [&report.steady, &report.amid, &report.deploying, &report.swapping]
+            .iter()
+            .all(|times| !times.is_empty())
+    );
     assert!(report.swap_max > std::time::Duration::ZERO);
     assert_eq!(report.rollbacks.len(), 20);
 }
