@@ -11,6 +11,7 @@ mod error;
 mod inspect;
 mod key;
 mod list;
+mod logging;
 mod remote;
 mod run;
 mod serve;
@@ -19,16 +20,16 @@ mod verify;
 mod versions;
 
 use std::{
-    io::{ErrorKind, IsTerminal, Write},
+    io::{ErrorKind, Write},
     path::Path,
     process::ExitCode,
 };
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
 
 pub(crate) use args::PluginArgs;
 pub(crate) use error::CliError;
+pub(crate) use logging::logging;
 
 /// Runs plugins: WebAssembly components, each within the authority it was granted.
 ///
@@ -160,18 +161,4 @@ pub(crate) fn try_say(text: &str) -> std::io::Result<()> {
 /// Writes to standard error, if anyone is there to read it.
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-pub(crate) fn logging(cli: &Cli) {
-    let default = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // A log that cannot be written must not fail calls: the default complains with a macro that panics.
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false);
-    match cli.log {
-        LogForm::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogForm::Json => lines.json().flatten_event(true).init(),
-    }
 }

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Ok(helper) => return helper.run(),
         Err(cli) => *cli,
     };
-    cli::logging(&cli);
+    let _logging = cli::logging(&cli);
     dispatch(cli)
 }
 

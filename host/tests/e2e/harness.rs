@@ -113,7 +113,8 @@ impl Host {
         let base = announced["listening"].as_str().unwrap().to_owned();
         // The client wants to know whose cryptography to use, even where it uses none.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().timeout(Duration::from_secs(60)).no_proxy().build().unwrap();
+        let client =
+            Client::builder().timeout(Duration::from_secs(300)).no_proxy().build().unwrap();
         Self { child, base, announced, log, reader, client, _data: None }
     }
 
@@ -166,6 +167,14 @@ impl Host {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Whether it ends by itself within a minute.
+    pub(crate) fn ends(&mut self) -> bool {
+        (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            self.child.try_wait().unwrap().is_some()
+        })
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {

@@ -59,7 +59,10 @@ fn events_are_taken_up_to_a_plugins_share() {
 fn messages_go_to_whom_they_may_and_nobody_else() {
     let host = Host::serve(&built("test-plugins"));
     let refused = probe(&host, &[("do", "message"), ("target", "messenger")]);
-    assert!(refused["error"].as_str().unwrap().contains("were not granted"), "{refused}");
+    assert!(
+        refused["error"].as_str().unwrap().contains("the message was not granted"),
+        "{refused}"
+    );
     let ask = |about: &str| {
         let path = format!("/v1/plugins/messenger/message?type={about}");
         let response = host.post(&path).body("hello").send().unwrap();
@@ -105,6 +108,23 @@ fn a_log_line_carries_plugin_and_request() {
     for part in ["WARN", "plugin=services-probe", "version=0.1.0", "trace-me-7"] {
         assert!(line.contains(part), "{part}: {line}");
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_call() {
+    let data = TempDir::new().unwrap();
+    let (unread, log) = std::io::pipe().unwrap();
+    let mut host = Host::serve_logging_to(&built("test-plugins"), data.path(), log.into());
+    // More than a pipe and the host's own queue hold.
+    let message = "x".repeat(1 << 10);
+    for _ in 0..1_200 {
+        let said = [("do", "log"), ("level", "error"), ("message", message.as_str())];
+        assert_eq!(probe(&host, &said), json!({ "ok": null }));
+    }
+    assert_eq!(host.get("/healthz").status(), 200);
+    host.terminate();
+    assert!(host.ends(), "it waits for who reads its log");
+    drop(unread);
 }
 
 #[test]
