@@ -5,6 +5,7 @@ use std::{ops::Bound, path::Path, sync::Arc};
 use async_trait::async_trait;
 use plugin_contract::PluginId;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::Semaphore;
 
 use super::{ConfigError, ConfigLimits, ConfigStore};
 
@@ -17,7 +18,14 @@ const VALUES: TableDefinition<'static, (&'static str, &'static str), &'static st
 pub struct RedbConfigStore {
     database: Arc<Database>,
     limits: ConfigLimits,
+    /// Whoever waits for a turn waits on no thread, and a call that is over waits no longer: a slow disk holds
+    /// up these few threads, and none of those that everything else needs.
+    writing: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
 }
+
+/// Reads at one time. Writes are one after the other.
+const READERS: usize = 4;
 
 impl RedbConfigStore {
     /// Opens the file at `path`, or makes it. Blocks while it reads.
@@ -30,16 +38,24 @@ impl RedbConfigStore {
         let transaction = database.begin_write().map_err(storage)?;
         transaction.open_table(VALUES).map_err(storage)?;
         transaction.commit().map_err(storage)?;
-        Ok(Self { database: Arc::new(database), limits })
+        let (writing, reading) = (Semaphore::new(1).into(), Semaphore::new(READERS).into());
+        Ok(Self { database: Arc::new(database), limits, writing, reading })
     }
 
     /// Disks are slow and sometimes very slow: never on the threads that serve calls.
     async fn blocking<R: Send + 'static>(
         &self,
+        turns: &Arc<Semaphore>,
         work: impl FnOnce(&Self) -> Result<R, ConfigError> + Send + 'static,
     ) -> Result<R, ConfigError> {
+        let turn = turns.clone().acquire_owned().await.map_err(storage)?;
         let store = self.clone();
-        match tokio::task::spawn_blocking(move || work(&store)).await {
+        let work = move || {
+            let result = work(&store);
+            drop(turn);
+            result
+        };
+        match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(error) => Err(storage(error)),
         }
@@ -116,19 +132,20 @@ impl ConfigStore for RedbConfigStore {
     async fn get(&self, plugin: &PluginId, key: &str) -> Result<Option<String>, ConfigError> {
         self.limits.check_key(key)?;
         let (plugin, key) = (plugin.clone(), key.to_owned());
-        self.blocking(move |store| store.read(plugin.as_str(), &key)).await
+        self.blocking(&self.reading, move |store| store.read(plugin.as_str(), &key)).await
     }
 
     async fn set(&self, plugin: &PluginId, key: &str, value: &str) -> Result<(), ConfigError> {
         self.limits.check_key(key)?;
         let (plugin, key, value) = (plugin.clone(), key.to_owned(), value.to_owned());
-        self.blocking(move |store| store.write(plugin.as_str(), &key, Some(&value))).await
+        self.blocking(&self.writing, move |store| store.write(plugin.as_str(), &key, Some(&value)))
+            .await
     }
 
     async fn delete(&self, plugin: &PluginId, key: &str) -> Result<(), ConfigError> {
         self.limits.check_key(key)?;
         let (plugin, key) = (plugin.clone(), key.to_owned());
-        self.blocking(move |store| store.write(plugin.as_str(), &key, None)).await
+        self.blocking(&self.writing, move |store| store.write(plugin.as_str(), &key, None)).await
     }
 
     async fn list_keys(
@@ -142,6 +159,39 @@ impl ConfigStore for RedbConfigStore {
         }
         let (plugin, prefix) = (plugin.clone(), prefix.to_owned());
         let after = after.unwrap_or_default().to_owned();
-        self.blocking(move |store| store.keys(plugin.as_str(), &prefix, &after)).await
+        self.blocking(&self.reading, move |store| store.keys(plugin.as_str(), &prefix, &after))
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{ConfigLimits, ConfigStore, RedbConfigStore};
+
+    #[test]
+    fn a_disk_that_does_not_answer_holds_up_one_thread_and_no_reader() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.redb");
+        let store = RedbConfigStore::open(&path, ConfigLimits::default()).unwrap();
+        let stuck = store.database.begin_write().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(2)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let plugin = "a".parse().unwrap();
+            for _ in 0..10 {
+                let set = store.set(&plugin, "key", "given up");
+                tokio::time::timeout(Duration::from_millis(1), set).await.unwrap_err();
+            }
+            let get = tokio::time::timeout(Duration::from_secs(60), store.get(&plugin, "key"));
+            assert_eq!(get.await.expect("readers go on").unwrap(), None);
+            drop(stuck);
+            store.set(&plugin, "key", "value").await.unwrap();
+            assert_eq!(store.get(&plugin, "key").await.unwrap().as_deref(), Some("value"));
+        });
     }
 }
