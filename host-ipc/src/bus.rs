@@ -57,7 +57,7 @@ pub use letters::{DeadLetter, DeadLetterPage};
 pub use published::{Published, Settled};
 pub use settings::BusSettings;
 pub use source::EventSource;
-pub use subscriber::{Subscriber, Undelivered};
+pub use subscriber::{Retry, Subscriber, Undelivered};
 
 /// The way of events from those who emit them to those who subscribe to them. Cheap to clone.
 ///
@@ -68,6 +68,7 @@ pub use subscriber::{Subscriber, Undelivered};
 /// ```
 /// use std::sync::Arc;
 /// use host_ipc::{BusSettings, Event, EventBus, EventLog, Origin, Settled, Subscriber, Undelivered};
+/// use plugin_contract::Caller;
 ///
 /// struct Printer;
 ///
@@ -84,7 +85,7 @@ pub use subscriber::{Subscriber, Undelivered};
 /// bus.subscribe("printer".parse()?, vec!["order.*".to_owned()], Arc::new(Printer));
 ///
 /// let source = bus.source("shop".parse()?);
-/// source.emit("order.placed", "{}", 0, "req-1".into(), 0)?;
+/// source.emit("order.placed", "{}", 0, &Caller::new("req-1".into()))?;
 ///
 /// let event = Event::new(Origin::outside("http")?, "order.paid", "{}", 0)?;
 /// let settled = bus.publish(event).settled().await;

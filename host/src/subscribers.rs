@@ -4,9 +4,9 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use dashmap::DashMap;
-use host_core::{Caller, CoreError, EventCall, Operation, PluginState};
+use host_core::{CoreError, EventCall, Operation, PluginState};
 use host_deploy::Key;
-use host_ipc::{Event, EventBus, Subscriber, Undelivered};
+use host_ipc::{Event, EventBus, Retry, Subscriber, Undelivered};
 use plugin_contract::{Explain, PluginId};
 
 use crate::{
@@ -76,9 +76,7 @@ impl Subscriber for PluginSubscriber {
         let Some(routes) = self.routes.upgrade() else {
             return Err(undelivered(&HostError::ShuttingDown));
         };
-        // What is emitted while this is handled is one hop further.
-        let mut caller = Caller::new(event.request_id.clone());
-        caller.hops = event.hops + 1;
+        let caller = event.handler();
         let call = EventCall {
             event_type: event.event_type.clone(),
             payload: event.payload.clone(),
@@ -93,12 +91,16 @@ impl Subscriber for PluginSubscriber {
 }
 
 /// An event that the plugin refused, or broke on, may go down better the next time; one that it has broken
-/// on again and again, or that it cannot take at all, will not.
+/// on again and again, or that it cannot take at all, will not. Of a plugin that takes no calls, nothing was
+/// tried.
 fn undelivered(error: &HostError) -> Undelivered {
-    let hopeless = matches!(
-        error,
+    let retry = match error {
         HostError::ShuttingDown
-            | HostError::Core(CoreError::PoisonInput { .. } | CoreError::NotOffered { .. })
-    );
-    Undelivered { code: error.code(), message: error.public_message(), retry: !hopeless }
+        | HostError::Core(CoreError::PoisonInput { .. } | CoreError::NotOffered { .. }) => {
+            Retry::Never
+        }
+        HostError::Core(error) if error.is_absence() => Retry::WhenBack,
+        _ => Retry::Later,
+    };
+    Undelivered { code: error.code(), message: error.public_message(), retry }
 }

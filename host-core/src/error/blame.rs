@@ -71,6 +71,19 @@ impl CoreError {
         }
     }
 
+    /// Whether the plugin was not asked at all, and takes calls again sooner or later: it has paused or
+    /// recovers, or calls are kept from it for a while.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Recovering { .. }
+            | Self::Quarantined { .. }
+            | Self::CircuitOpen { .. }
+            | Self::Paused { .. } => true,
+            Self::Shared(error) => error.is_absence(),
+            _ => false,
+        }
+    }
+
     /// Whether starting the plugin once more might end otherwise: what failed was the running guest or
     /// the machine, not what the plugin is.
     pub fn may_pass(&self) -> bool {

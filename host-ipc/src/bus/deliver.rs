@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::{runtime::Handle, sync::watch, task::coop::consume_budget};
 
 use super::{
-    Shared, Subscriber, Undelivered, codes,
+    Retry, Shared, Subscriber, Undelivered, codes,
     inbox::{Delivery, Inbox, Next},
     lanes::Turn,
 };
@@ -70,8 +70,8 @@ async fn work(mut held: Held, mut job: Job) {
         let (bus, inbox) = (held.bus.clone(), held.inbox.clone());
         match inbox.settle(&held.turn, result) {
             Next::Record(ending) => bus.record(&inbox, ending),
-            Next::Rest { attempts } => {
-                let wait = bus.settings.backoff(attempts, fastrand::u32(0..=1_000));
+            Next::Rest { looks } => {
+                let wait = bus.settings.backoff(looks, fastrand::u32(0..=1_000));
                 tokio::spawn(rest(held, wait));
             }
             Next::Nothing => {}
@@ -109,7 +109,7 @@ impl Job {
             let text = panic.downcast_ref::<&str>().copied();
             let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
             let message = format!("the subscriber panicked: {}", text.unwrap_or("without words"));
-            Err(Undelivered { code: codes::PANICKED, message, retry: false })
+            Err(Undelivered { code: codes::PANICKED, message, retry: Retry::Never })
         })
     }
 }

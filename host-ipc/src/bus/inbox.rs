@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use plugin_contract::PluginId;
 
 use super::{
-    BusSettings, Settled, Subscriber, SubscriberCounts, Undelivered,
+    BusSettings, Retry, Settled, Subscriber, SubscriberCounts, Undelivered,
     budget::Room,
     codes,
     lanes::{Ended, LaneLimits, Lanes, Turn, Verdict},
@@ -54,8 +54,8 @@ pub(super) struct Delivery {
 pub(super) enum Next {
     /// Record it.
     Record(Ending),
-    /// Wake the lane after a while that grows with the attempts.
-    Rest { attempts: u32 },
+    /// Wake the lane after a while that grows with each time that it was in vain.
+    Rest { looks: u32 },
     /// The event was taken out of the queue meanwhile.
     Nothing,
 }
@@ -79,6 +79,7 @@ impl Inbox {
         let lanes = Lanes::new(LaneLimits {
             sources_at_once: settings.sources_at_once,
             attempts_max: settings.attempts_max,
+            away_max: settings.away_max,
             events_max: settings.queue_events_max,
             bytes_max: settings.queue_bytes_max,
         });
@@ -142,14 +143,18 @@ impl Inbox {
         let is_subscribed = state.subscriber.is_some();
         let ended = match &result {
             Ok(()) => Ended::Handled,
-            Err(failure) if failure.retry && is_subscribed => Ended::FailedForNow,
+            Err(failure) if is_subscribed => match failure.retry {
+                Retry::Never => Ended::Failed,
+                Retry::Later => Ended::FailedForNow,
+                Retry::WhenBack => Ended::Away,
+            },
             Err(_) => Ended::Failed,
         };
         let (entry, attempts) = match state.lanes.settle(turn, ended) {
             Verdict::Over { item, attempts } => (item, attempts),
-            Verdict::Rest { attempts } => {
-                state.retried += 1;
-                return Next::Rest { attempts };
+            Verdict::Rest { looks } => {
+                state.retried += u64::from(ended == Ended::FailedForNow);
+                return Next::Rest { looks };
             }
             Verdict::Stale => return Next::Nothing,
         };
@@ -161,8 +166,10 @@ impl Inbox {
             Err(failure) => {
                 state.dead += 1;
                 // It would have been tried again, had the subscriber not left.
-                let left = failure.retry && !is_subscribed;
+                let left = failure.retry != Retry::Never && !is_subscribed;
                 let code = if left { codes::UNSUBSCRIBED } else { failure.code };
+                let untried = left && failure.retry == Retry::WhenBack;
+                let attempts = attempts.saturating_sub(u32::from(untried));
                 Settled::Dead { code, message: shown(&failure.message), attempts }
             }
         };

@@ -14,6 +14,7 @@ use crate::Origin;
 pub(super) struct LaneLimits {
     pub(super) sources_at_once: usize,
     pub(super) attempts_max: u32,
+    pub(super) away_max: u32,
     pub(super) events_max: usize,
     pub(super) bytes_max: usize,
 }
@@ -34,6 +35,8 @@ pub(super) enum Ended {
     Failed,
     /// It may go better another time.
     FailedForNow,
+    /// Nobody was there to try.
+    Away,
 }
 
 /// What comes of that.
@@ -41,8 +44,8 @@ pub(super) enum Ended {
 pub(super) enum Verdict<T> {
     /// The item is out of the queue: handled, or to be a dead letter.
     Over { item: T, attempts: u32 },
-    /// The lane rests until it is woken with the same turn.
-    Rest { attempts: u32 },
+    /// The lane rests until it is woken with the same turn. `looks` counts how often it was in vain.
+    Rest { looks: u32 },
     /// The item was taken out of the queue meanwhile. Nothing to do.
     Stale,
 }
@@ -67,6 +70,8 @@ struct Lane<T> {
     items: VecDeque<Item<T>>,
     /// How often the first one has failed.
     attempts: u32,
+    /// How often nobody was there to try it, or those before it.
+    away: u32,
     state: State,
 }
 
@@ -124,7 +129,7 @@ impl<T> Lanes<T> {
         self.arrivals += 1;
         let lane = self.lanes.entry(source.clone()).or_insert_with(|| {
             self.waiting.push_back(source.clone());
-            Lane { items: VecDeque::new(), attempts: 0, state: State::Waiting }
+            Lane { items: VecDeque::new(), attempts: 0, away: 0, state: State::Waiting }
         });
         lane.items.push_back(Item { item, bytes, arrival: self.arrivals });
         Ok(())
@@ -151,11 +156,19 @@ impl<T> Lanes<T> {
             return Verdict::Stale;
         }
         self.in_flight -= 1;
-        let attempts = lane.attempts.saturating_add(1);
-        if ended == Ended::FailedForNow && attempts < self.limits.attempts_max {
-            lane.attempts = attempts;
+        match ended {
+            Ended::Away => lane.away = lane.away.saturating_add(1),
+            _ => lane.attempts = lane.attempts.saturating_add(1),
+        }
+        let rests = match ended {
+            Ended::Away => lane.away < self.limits.away_max,
+            Ended::FailedForNow => lane.attempts < self.limits.attempts_max,
+            Ended::Handled | Ended::Failed => false,
+        };
+        let (attempts, looks) = (lane.attempts, lane.attempts.saturating_add(lane.away));
+        if rests {
             lane.state = State::Resting(turn.number);
-            return Verdict::Rest { attempts };
+            return Verdict::Rest { looks };
         }
         let Some(Item { item, bytes, .. }) = lane.items.pop_front() else { return Verdict::Stale };
         self.events -= 1;
@@ -163,7 +176,11 @@ impl<T> Lanes<T> {
         if lane.items.is_empty() {
             self.lanes.remove(&turn.source);
         } else {
-            // To the back: the other sources first.
+            // To the back: the other sources first. Who was waited for in vain is waited for no longer because
+            // of what comes next.
+            if ended != Ended::Away {
+                lane.away = 0;
+            }
             (lane.attempts, lane.state) = (0, State::Waiting);
             self.waiting.push_back(turn.source.clone());
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 /// |--------------------------|----------|---------|-----------------------------------------------------------|
 /// | `sources_at_once`        | sources  | 4       | the other sources wait for their turns                    |
 /// | `attempts_max`           | attempts | 5       | the event becomes a dead letter                           |
+/// | `away_max`               | looks    | 160     | so many for who is away, then a dead letter               |
 /// | `backoff_min`            | time     | 100 ms  | the wait after the first attempt; doubles with each       |
 /// | `backoff_max`            | time     | 5 s     | waits grow no longer                                      |
 /// | `queue_events_max`       | events   | 1,024   | a dead letter of that subscriber, `ipc/queue-full`        |
@@ -17,7 +18,7 @@ use std::time::Duration;
 /// | `dead_letters_max`       | letters  | 1,000   | the oldest goes, and is counted                           |
 /// | `dead_letters_bytes_max` | bytes    | 8 MiB   | the same                                                  |
 ///
-/// The first six hold for each subscriber by itself, the others for the bus. `bytes_max` counts an event
+/// The first seven hold for each subscriber by itself, the others for the bus. `bytes_max` counts an event
 /// once, however many subscribers it waits for, and 512 bytes more for each of them; dead letters each
 /// count their event whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub struct BusSettings {
     pub sources_at_once: usize,
     /// Times that an event is delivered to a subscriber that asks for it again. At least one.
     pub attempts_max: u32,
+    /// Times that it is looked whether a subscriber is back that says it is away, for each source. With the
+    /// waits below, 160 of them are about twelve minutes; then each event has one look.
+    pub away_max: u32,
     /// Wait after the first attempt. Each wait is shortened by a random share of up to a fifth, so that
     /// what failed together does not come back together.
     pub backoff_min: Duration,
@@ -50,6 +54,7 @@ impl Default for BusSettings {
         Self {
             sources_at_once: 4,
             attempts_max: 5,
+            away_max: 160,
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(5),
             queue_events_max: 1_024,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use plugin_contract::PluginId;
+use plugin_contract::{Caller, PluginId};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -73,9 +73,8 @@ impl EventSource {
     /// Takes an event into the log and hands it to all who subscribe to its type. Returns its sequence
     /// number, and does not wait for anyone.
     ///
-    /// `request_id` is the request that led to it, `-` if none did. `hops` is 0, or one more than that of the
-    /// event that the plugin is handling. An event with more than
-    /// [`hops_max`](crate::BusSettings::hops_max) is taken into the log, and handed to nobody.
+    /// `caller` is whoever the plugin works for, and [`Event::handler`] while it handles an event. One that more
+    /// events led to than [`hops_max`](crate::BusSettings::hops_max) is taken into the log, and handed to nobody.
     ///
     /// # Errors
     /// Any [`EmitRefused`]; nothing was appended, nor handed to anyone. An event that is refused does not
@@ -85,8 +84,7 @@ impl EventSource {
         event_type: &str,
         payload: &str,
         timestamp_ms: u64,
-        request_id: Arc<str>,
-        hops: u32,
+        caller: &Caller,
     ) -> Result<u64, EmitRefused> {
         let Inner { bus, plugin, .. } = &*self.0;
         let (event, aftermath) = {
@@ -95,7 +93,7 @@ impl EventSource {
             // Before the payload is copied, which may be large.
             bus.log.check(event_type, payload)?;
             let event = Event::new(plugin.clone().into(), event_type, payload, timestamp_ms)?;
-            let taken = bus.emit(event.caused_by(request_id, hops))?;
+            let taken = bus.emit(event.caused_by(caller))?;
             *rate = emitted;
             taken
         };

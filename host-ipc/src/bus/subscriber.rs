@@ -28,5 +28,17 @@ pub struct Undelivered {
     /// For people. May come from a guest: it is escaped and cut before it is shown.
     pub message: String,
     /// Whether it may go better another time.
-    pub retry: bool,
+    pub retry: Retry,
+}
+
+/// What is to become of an event that was not handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It would fail again: it is a dead letter.
+    Never,
+    /// It may go better another time, up to [`attempts_max`](crate::BusSettings::attempts_max) times.
+    Later,
+    /// The subscriber was not there to try. The event waits for it, and looks up to
+    /// [`away_max`](crate::BusSettings::away_max) times whether it is back.
+    WhenBack,
 }

@@ -14,10 +14,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use plugin_contract::PluginId;
+use plugin_contract::{Caller, PluginId};
 use tokio::time::Instant;
 
-use super::{BusSettings, EventBus, Published, Settled, Subscriber, Undelivered};
+use super::{BusSettings, EventBus, Published, Retry, Settled, Subscriber, Undelivered};
 use crate::{Event, EventLog, EventLogLimits, Origin};
 
 /// How a subscriber takes one delivery.
@@ -25,6 +25,7 @@ use crate::{Event, EventLog, EventLogLimits, Origin};
 enum Answer {
     Handled,
     FailedForNow,
+    Away,
     Failed,
     Panic,
     Never,
@@ -74,14 +75,22 @@ impl Subscriber for Scripted {
         let failed = |retry| Undelivered { code: "test/failed", message: "no\n".into(), retry };
         let result = match answer {
             Answer::Handled => Ok(()),
-            Answer::FailedForNow => Err(failed(true)),
-            Answer::Failed => Err(failed(false)),
+            Answer::FailedForNow => Err(failed(Retry::Later)),
+            Answer::Away => Err(failed(Retry::WhenBack)),
+            Answer::Failed => Err(failed(Retry::Never)),
             Answer::Panic => panic!("too much"),
             Answer::Never => std::future::pending().await,
         };
         self.now_and_most.lock().unwrap().0 -= 1;
         result
     }
+}
+
+/// Whoever works because of so many events.
+fn after(hops: u32) -> Caller {
+    let mut caller = Caller::default();
+    caller.hops = hops;
+    caller
 }
 
 fn bus() -> EventBus {
@@ -166,16 +175,19 @@ async fn what_a_plugin_emits_is_logged_and_delivered_with_its_request() {
     #[async_trait]
     impl Subscriber for Checks {
         async fn deliver(&self, event: &Event) -> Result<(), Undelivered> {
-            let Event { sequence, source, request_id, hops, timestamp_ms, .. } = event;
+            let Event { sequence, source, request_id, trace, hops, timestamp_ms, .. } = event;
             assert_eq!((*sequence, *hops, *timestamp_ms), (1, 3, 7));
             assert_eq!((source.plugin(), &**request_id), (Some(&id("shop")), "req-1"));
+            assert_eq!(trace.as_deref(), Some("00-aa-bb-01"));
             Ok(())
         }
     }
     let bus = bus();
     bus.subscribe(id("one"), vec!["order.*".to_owned()], Arc::new(Checks));
     let source = bus.source(id("shop"));
-    assert_eq!(source.emit("order.placed", "{}", 7, "req-1".into(), 3), Ok(1));
+    let mut caller = Caller::new("req-1".into());
+    (caller.trace, caller.hops) = (Some("00-aa-bb-01".into()), 3);
+    assert_eq!(source.emit("order.placed", "{}", 7, &caller), Ok(1));
     assert_eq!(bus.close(soon()).await, 0);
     assert_eq!(bus.counts().subscribers[0].delivered, 1);
     assert_eq!(bus.log().read(0, 10).events.len(), 1);

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use plugin_contract::{PluginId, is_event_type};
+use plugin_contract::{Caller, PluginId, is_event_type};
 
 use super::EmitRefused;
 
@@ -25,6 +25,8 @@ pub struct Event {
     pub source: Origin,
     /// The request that led to it, over however many other events; `-` if none did.
     pub request_id: Arc<str>,
+    /// The trace that this request belongs to, where there is one.
+    pub trace: Option<Arc<str>>,
     /// How many events led to it, one from within the handling of the other. 0: it came from outside, or
     /// was emitted while no event was handled.
     pub hops: u32,
@@ -51,15 +53,26 @@ impl Event {
             timestamp_ms,
             source,
             request_id: "-".into(),
+            trace: None,
             hops: 0,
         })
     }
 
-    /// The same event, led to by the request `request_id` and by `hops` events.
+    /// The same event, led to by the request of `caller`, its trace, and the events that led there.
     #[must_use]
-    pub fn caused_by(mut self, request_id: Arc<str>, hops: u32) -> Self {
-        (self.request_id, self.hops) = (request_id, hops);
+    pub fn caused_by(mut self, caller: &Caller) -> Self {
+        self.request_id = caller.request_id.clone();
+        self.trace = caller.trace.clone();
+        self.hops = caller.hops;
         self
+    }
+
+    /// In whose name it is handled: what is emitted meanwhile is one event further.
+    pub fn handler(&self) -> Caller {
+        let mut caller = Caller::new(self.request_id.clone());
+        caller.trace = self.trace.clone();
+        caller.hops = self.hops.saturating_add(1);
+        caller
     }
 
     /// Bytes that it takes in memory, about.
@@ -68,6 +81,7 @@ impl Event {
             + self.event_type.len()
             + self.payload.len()
             + self.request_id.len()
+            + self.trace.as_ref().map_or(0, |trace| trace.len())
             + self.source.as_str().len()
     }
 }

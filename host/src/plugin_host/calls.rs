@@ -184,7 +184,7 @@ impl PluginHost {
         let source = Origin::outside(&event.source).map_err(|error| invalid(&error))?;
         let event = Event::new(source, &event.event_type, &event.payload, event.timestamp_ms);
         let event = event.map_err(|error| invalid(&error))?;
-        let event = event.caused_by(caller.request_id.clone(), caller.hops);
+        let event = event.caused_by(caller);
         let settled = self.bus().publish(event).settled_within(wait).await;
         let mut deliveries: Vec<Delivery> =
             settled.into_iter().map(|(plugin, settled)| Delivery { plugin, settled }).collect();

@@ -7,7 +7,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use host::{
-    BusSettings, Caller, Delivery, EventCall, PluginHost, Settled,
+    BreakerState, BusSettings, Caller, Delivery, EventCall, PluginHost, Settled,
     http::{HttpSettings, router},
 };
 use http_body_util::BodyExt;
@@ -133,6 +133,20 @@ async fn events_wait_for_a_plugin_that_comes_back_and_not_for_one_that_was_unloa
     assert!(host.publish(&caller, event("probe.note", "b"), wait).await.unwrap().is_empty());
     host.start(&probe).await.unwrap();
     assert_eq!(publish(&host, "probe.note", "c").await, Some(Settled::Handled { attempts: 1 }));
+}
+
+#[tokio::test]
+async fn an_event_waits_while_calls_are_kept_from_the_plugin() {
+    let host = host().await;
+    // Three attempts each, of which twenty are enough.
+    for at in 0..7 {
+        publish(&host, "probe.trap", &at.to_string()).await;
+    }
+    let metrics = host.metrics();
+    let probe = metrics.iter().find(|it| it.name.as_str() == "event-probe").unwrap();
+    assert!(matches!(probe.breaker, BreakerState::Open { .. }), "{:?}", probe.breaker);
+    let handled = publish(&host, "probe.note", "waited").await;
+    assert_eq!(handled, Some(Settled::Handled { attempts: 1 }));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::EmitRefused;
 
 fn emit(source: &crate::EventSource, payload: &str) -> Result<u64, EmitRefused> {
-    source.emit("test.event", payload, 0, "-".into(), 0)
+    source.emit("test.event", payload, 0, &after(0))
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,7 +49,7 @@ async fn past_the_budget_of_all_queues_nothing_is_taken() {
     assert_eq!((bus.counts().published, bus.dead_letters(0, 9).letters.len()), (1, 0));
     assert_eq!(dead(&only(&bus.publish(event("http", &payload))).await), ("ipc/queue-full", 0));
     assert_eq!(emit(&source, "small"), Ok(2));
-    assert_eq!(source.emit("nobody.cares", &payload, 0, "-".into(), 0), Ok(3), "it waits nowhere");
+    assert_eq!(source.emit("nobody.cares", &payload, 0, &after(0)), Ok(3), "it waits nowhere");
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +71,7 @@ async fn a_plugin_has_one_rate_for_all_its_instances() {
     let (one, other) = (bus.source(id("shop")), bus.source(id("shop")));
     let refused = Err(EmitRefused::RateLimited(3));
     assert_eq!(emit(&one, "x"), Ok(1));
-    let invalid = one.emit("Not A Type", "x", 0, "-".into(), 0);
+    let invalid = one.emit("Not A Type", "x", 0, &after(0));
     assert_eq!(invalid, Err(EmitRefused::InvalidType));
     assert_eq!(emit(&other, "x"), Ok(2));
     assert_eq!(emit(&one.clone(), "x"), Ok(3), "what was refused did not count");
@@ -108,8 +108,8 @@ async fn an_event_at_the_end_of_too_many_hops_reaches_the_log_and_nobody() {
     subscribe(&bus, "one", &one);
     subscribe(&bus, "two", &two);
     let source = bus.source(id("shop"));
-    assert_eq!(source.emit("test.event", "last", 0, "-".into(), 16), Ok(1));
-    assert_eq!(source.emit("test.event", "loop", 0, "-".into(), 17), Ok(2));
+    assert_eq!(source.emit("test.event", "last", 0, &after(16)), Ok(1));
+    assert_eq!(source.emit("test.event", "loop", 0, &after(17)), Ok(2));
     assert_eq!(bus.log().read(0, 10).events.len(), 2);
     let letter = |name: &str| (name.to_owned(), "loop".to_owned(), "ipc/event-loop", 0);
     assert_eq!(letters(&bus), [letter("one"), letter("two")]);
@@ -124,15 +124,14 @@ async fn a_plugin_that_answers_itself_comes_to_an_end() {
     #[async_trait]
     impl Subscriber for Echo {
         async fn deliver(&self, event: &Event) -> Result<(), Undelivered> {
-            let hops = event.hops + 1;
-            self.0.emit("test.event", "again", 0, event.request_id.clone(), hops).unwrap();
+            self.0.emit("test.event", "again", 0, &event.handler()).unwrap();
             Ok(())
         }
     }
     let bus = bus();
     let echo = Arc::new(Echo(bus.source(id("echo"))));
     bus.subscribe(id("echo"), vec!["test.*".to_owned()], echo);
-    bus.publish(event("http", "first").caused_by("req-9".into(), 0));
+    bus.publish(event("http", "first").caused_by(&Caller::new("req-9".into())));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let letter = bus.dead_letters(0, 9).letters.remove(0);
     assert_eq!(

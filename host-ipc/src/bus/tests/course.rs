@@ -39,9 +39,9 @@ impl Subscriber for Watchful {
         let failed = |retry| Undelivered { code: "test/failed", message: String::new(), retry };
         match answer {
             None | Some(Answer::Handled) => Ok(()),
-            Some(Answer::FailedForNow) => Err(failed(true)),
+            Some(Answer::FailedForNow) => Err(failed(Retry::Later)),
             Some(Answer::Panic) => panic!("as it was told to"),
-            Some(_) => Err(failed(false)),
+            Some(_) => Err(failed(Retry::Never)),
         }
     }
 }

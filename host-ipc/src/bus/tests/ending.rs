@@ -93,7 +93,7 @@ async fn at_the_deadline_everyone_gets_an_answer() {
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     let late = bus.publish(event("http", "late"));
-    let refused = source.emit("test.event", "x", 0, "-".into(), 0);
+    let refused = source.emit("test.event", "x", 0, &after(0));
     assert_eq!(refused, Err(EmitRefused::Closed));
     assert_eq!(bus.replay_all(), 0);
     for (_, settled) in late.settled().await {
@@ -124,7 +124,7 @@ async fn a_closed_bus_takes_nothing_and_can_still_be_read() {
         assert_eq!(dead(&settled), ("ipc/closed", 0));
     }
     assert_eq!(bus.replay_all(), 0);
-    assert_eq!(bus.source(id("shop")).emit("a", "", 0, "-".into(), 0), Err(EmitRefused::Closed));
+    assert_eq!(bus.source(id("shop")).emit("a", "", 0, &after(0)), Err(EmitRefused::Closed));
     assert_eq!(letters(&bus)[0], ("one".into(), "1".into(), "test/failed", 1));
     assert_eq!(subscriber.seen(), ["1"]);
 }
@@ -245,7 +245,7 @@ fn everyone_gets_an_answer_whatever_goes_on_at_once() {
                     6 => tokio::task::yield_now().await,
                     7..10 => {
                         let source = bus.source(name);
-                        _ = source.emit("test.event", "x", 0, "-".into(), 0);
+                        _ = source.emit("test.event", "x", 0, &after(0));
                     }
                     _ => published.push(bus.publish(event(name.as_str(), "x"))),
                 }
@@ -279,7 +279,7 @@ async fn a_subscriber_may_use_the_bus_when_it_is_dropped() {
     impl Drop for Nosy {
         fn drop(&mut self) {
             self.0.publish(event("http", "from a destructor"));
-            self.0.source(id("shop")).emit("test.event", "x", 0, "-".into(), 0).ok();
+            self.0.source(id("shop")).emit("test.event", "x", 0, &after(0)).ok();
             self.0.unsubscribe(&id("one"));
             self.0.replay_all();
         }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 const LIMITS: LaneLimits =
-    LaneLimits { sources_at_once: 2, attempts_max: 3, events_max: 12, bytes_max: 100 };
+    LaneLimits { sources_at_once: 2, attempts_max: 3, away_max: 4, events_max: 12, bytes_max: 100 };
 
 fn source(n: usize) -> Origin {
     Origin::outside(&n.to_string()).unwrap()
@@ -35,7 +35,7 @@ fn a_turn_is_good_once() {
     lanes.push(&source(0), 'a', 1).unwrap();
     lanes.push(&source(0), 'b', 1).unwrap();
     let (turn, _) = lanes.next().unwrap();
-    assert_eq!(lanes.settle(&turn, Ended::FailedForNow), Verdict::Rest { attempts: 1 });
+    assert_eq!(lanes.settle(&turn, Ended::FailedForNow), Verdict::Rest { looks: 1 });
     assert_eq!(lanes.settle(&turn, Ended::Handled), Verdict::Stale);
     assert!(lanes.next().is_none(), "it rests");
     lanes.wake(&turn);
@@ -45,7 +45,7 @@ fn a_turn_is_good_once() {
     lanes.wake(&turn);
     assert!(lanes.next().is_none(), "the old turn does not free the new one");
     assert_eq!(lanes.settle(&turn, Ended::Handled), Verdict::Stale);
-    assert_eq!(lanes.settle(&next, Ended::FailedForNow), Verdict::Rest { attempts: 2 });
+    assert_eq!(lanes.settle(&next, Ended::FailedForNow), Verdict::Rest { looks: 2 });
     lanes.wake(&turn);
     assert!(lanes.next().is_none(), "nor does it end the new rest");
     lanes.wake(&next);
@@ -61,7 +61,7 @@ fn what_is_taken_out_comes_in_order_of_arrival() {
     }
     let (turn, _) = lanes.next().unwrap();
     let (other, _) = lanes.next().unwrap();
-    assert_eq!(lanes.settle(&other, Ended::FailedForNow), Verdict::Rest { attempts: 1 });
+    assert_eq!(lanes.settle(&other, Ended::FailedForNow), Verdict::Rest { looks: 1 });
     assert_eq!(lanes.drain_idle(), [('b', 1), ('c', 0), ('d', 0), ('e', 0)]);
     assert_eq!((lanes.len(), lanes.in_flight()), (1, 1));
     assert_eq!(lanes.drain_all(), [('a', 1)]);
@@ -94,6 +94,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Ended::Handled),
         1 => Just(Ended::Failed),
         3 => Just(Ended::FailedForNow),
+        2 => Just(Ended::Away),
     ];
     let index = any::<prop::sample::Index>;
     prop_oneof![
@@ -118,6 +119,8 @@ struct Model {
     accepted: usize,
     settled: usize,
     failures: HashMap<Item, u32>,
+    /// Of each source.
+    away: HashMap<usize, u32>,
     in_flight: Vec<(Turn, Item)>,
     resting: Vec<(Turn, Item)>,
 }
@@ -127,6 +130,12 @@ impl Model {
         // In order, and once: the next place is expected from then on.
         assert_eq!(self.expected.insert(item.0, item.1 + 1).unwrap_or(0), item.1);
         self.settled += 1;
+    }
+
+    /// A source of which nothing waits is a new one when it comes back.
+    fn forget_empty(&mut self) {
+        let (pushed, expected) = (&self.pushed, &self.expected);
+        self.away.retain(|n, _| pushed[n] > expected.get(n).copied().unwrap_or(0));
     }
 
     fn queued(&self) -> usize {
@@ -181,14 +190,23 @@ proptest! {
                     let at = which.index(model.in_flight.len());
                     let (turn, item) = model.in_flight.swap_remove(at);
                     let failures = model.failures.entry(item).or_default();
-                    *failures += 1;
-                    let attempts = *failures;
-                    if ended == Ended::FailedForNow && attempts < LIMITS.attempts_max {
-                        prop_assert_eq!(lanes.settle(&turn, ended), Verdict::Rest { attempts });
+                    let away = model.away.entry(item.0).or_default();
+                    *if ended == Ended::Away { &mut *away } else { &mut *failures } += 1;
+                    let (attempts, looks) = (*failures, *failures + *away);
+                    let rests = match ended {
+                        Ended::FailedForNow => attempts < LIMITS.attempts_max,
+                        Ended::Away => *away < LIMITS.away_max,
+                        Ended::Handled | Ended::Failed => false,
+                    };
+                    if rests {
+                        prop_assert_eq!(lanes.settle(&turn, ended), Verdict::Rest { looks });
                         model.resting.push((turn, item));
                     } else {
                         prop_assert_eq!(lanes.settle(&turn, ended), Verdict::Over { item, attempts });
                         model.settle(item);
+                        if ended != Ended::Away {
+                            model.away.remove(&item.0);
+                        }
                     }
                 }
                 Step::Wake { which } => {
@@ -230,6 +248,7 @@ proptest! {
                     prop_assert_eq!(lanes.len(), 0);
                 }
             }
+            model.forget_empty();
             prop_assert_eq!(lanes.len(), model.queued(), "nothing is lost, nothing is there twice");
             prop_assert_eq!(lanes.in_flight(), model.in_flight.len());
         }

@@ -78,7 +78,7 @@ async fn a_name_outside_does_not_get_into_the_lane_of_a_plugin() {
     subscribe(&bus, "one", &subscriber);
     publish_all(&bus, "shop", ["from outside", "held up"]);
     tokio::task::yield_now().await;
-    bus.source(id("shop")).emit("test.event", "from the plugin", 0, "-".into(), 0).unwrap();
+    bus.source(id("shop")).emit("test.event", "from the plugin", 0, &after(0)).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(subscriber.seen(), ["from outside", "from the plugin"]);
 }
@@ -132,7 +132,7 @@ fn queues_have_the_events_of_a_plugin_in_the_order_of_the_log() {
             scope.spawn(|| {
                 let _inside = runtime.enter();
                 for _ in 0..100 {
-                    source.emit("test.event", "x", 0, "-".into(), 0).unwrap();
+                    source.emit("test.event", "x", 0, &after(0)).unwrap();
                 }
             });
         }

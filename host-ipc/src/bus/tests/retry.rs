@@ -30,6 +30,34 @@ async fn the_last_attempt_may_succeed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_waits_for_who_is_away_and_has_all_its_attempts_then() {
+    let bus = bus();
+    let answers = [[Answer::Away; 60].as_slice(), &[Answer::FailedForNow; 4], &[Answer::Away; 59]];
+    let subscriber = Scripted::new(answers.concat());
+    subscribe(&bus, "one", &subscriber);
+    let published = publish_all(&bus, "http", ["1", "2"]);
+    assert_eq!(only(&published[0]).await, Settled::Handled { attempts: 5 });
+    assert_eq!(only(&published[1]).await, Settled::Handled { attempts: 1 });
+    let seen = subscriber.seen();
+    assert_eq!((seen.len(), seen.last().unwrap().as_str()), (125, "2"));
+    assert_eq!(bus.counts().subscribers[0].retried, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stays_away_is_not_waited_for_for_ever() {
+    let bus = bus();
+    subscribe(&bus, "one", &Scripted::new([Answer::Away; 162]));
+    let start = Instant::now();
+    // Those behind it have waited as long.
+    for published in publish_all(&bus, "http", ["1", "2", "3"]) {
+        assert_eq!(dead(&only(&published).await), ("test/failed", 0));
+    }
+    let minutes = start.elapsed().as_secs() / 60;
+    assert!((10..=13).contains(&minutes), "{minutes}");
+    assert_eq!(only(&bus.publish(event("http", "4"))).await, Settled::Handled { attempts: 1 });
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_would_fail_again_is_tried_once() {
     let bus = bus();
     subscribe(&bus, "one", &Scripted::new([Answer::Failed]));
@@ -64,7 +92,7 @@ async fn what_a_subscriber_says_is_escaped_and_cut() {
     impl Subscriber for Talks {
         async fn deliver(&self, _: &Event) -> Result<(), Undelivered> {
             let message = "\x1b[31m".to_owned() + &"x".repeat(1 << 20);
-            Err(Undelivered { code: "test/failed", message, retry: false })
+            Err(Undelivered { code: "test/failed", message, retry: Retry::Never })
         }
     }
     let bus = bus();
