@@ -67,7 +67,7 @@ pub struct ChannelSettings {
     /// `ipc/message-queue-full`.
     pub pending_max: usize,
     /// Messages and requests of one plugin in a second, over all its instances. Default 1,000. One more is
-    /// refused with `ipc/message-queue-full`.
+    /// refused with `ipc/message-rate-limited`.
     pub per_second_max: u32,
     /// Messages, each sent because of the one before, without anyone waiting. Default 16. One more is
     /// refused with `ipc/message-failed`: plugins that write to each other for ever stop here.
@@ -378,8 +378,9 @@ impl Sender {
         if since.is_none_or(|since| since.elapsed() >= Duration::from_secs(1)) {
             (*count, *since) = (0, Some(Instant::now()));
         }
-        if *count >= self.exchange.inner.settings.per_second_max {
-            return Err(MessageError::QueueFull);
+        let max = self.exchange.inner.settings.per_second_max;
+        if *count >= max {
+            return Err(MessageError::RateLimited(max));
         }
         *count += 1;
         Ok(())
@@ -388,10 +389,14 @@ impl Sender {
     /// In whose name the receiver works.
     fn relay(&self, caller: &Caller, target: &Address) -> Result<Caller, MessageError> {
         use plugin_contract::RelayRefused;
-        let (Some(from), Some(to)) = (self.address.plugin(), target.plugin()) else {
-            return Ok(caller.clone());
+        let relayed = match (self.address.plugin(), target.plugin()) {
+            (Some(from), Some(to)) => caller.relay(from, to),
+            // What is of the host's own may ask others on behalf of who asked it.
+            (Some(from), None) => caller.behind(from),
+            (None, Some(to)) => caller.may_ask(to).map(|()| caller.clone()),
+            (None, None) => Ok(caller.clone()),
         };
-        caller.relay(from, to).map_err(|refused| match refused {
+        relayed.map_err(|refused| match refused {
             RelayRefused::Cycle(_) => MessageError::Cyclic(target.to_string()),
             refused @ RelayRefused::TooDeep => MessageError::Failed(refused.to_string()),
         })

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 /// A guest asked a service for more than it may have, and got a typed error, or was cut short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitReached {
-    /// Which service: `log`, `config`, `emit-event`.
+    /// Which service: `log`, `config`, `emit-event`, `messaging`.
     pub service: &'static str,
     /// What it asked for: `a line of 10485760 bytes`. Nothing that the guest chose the words of.
     pub asked: String,

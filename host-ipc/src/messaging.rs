@@ -73,12 +73,19 @@ impl Post {
 
 impl IpcView<'_> {
     fn tell(&self, error: Option<&MessageError>) {
-        if let Some(MessageError::PayloadTooLarge(max)) = error {
-            self.ctx.watch.tell(
+        let watch = &self.ctx.watch;
+        match error {
+            Some(MessageError::PayloadTooLarge(max)) => watch.tell(
                 "messaging",
                 || "a larger payload".to_owned(),
                 || format!("message payload = {max} bytes"),
-            );
+            ),
+            Some(MessageError::RateLimited(max)) => watch.tell(
+                "messaging",
+                || "one message more".to_owned(),
+                || format!("messages a second = {max}"),
+            ),
+            _ => {}
         }
     }
 }
@@ -88,7 +95,8 @@ impl From<MessageError> for WitError {
         match error {
             MessageError::UnknownTarget(target) => Self::UnknownTarget(target),
             MessageError::Denied(rule) => Self::Denied(rule),
-            MessageError::QueueFull => Self::QueueFull,
+            // The contract has one word for both.
+            MessageError::QueueFull | MessageError::RateLimited(_) => Self::QueueFull,
             MessageError::PayloadTooLarge(bytes_max) => Self::PayloadTooLarge(bytes_max),
             MessageError::Timeout(ms) => Self::Timeout(ms),
             MessageError::Cyclic(target) => Self::Cyclic(target),

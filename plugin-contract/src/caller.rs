@@ -68,19 +68,37 @@ impl Caller {
     /// # Errors
     /// [`RelayRefused`]: `target` is `plugin` or waits for it, or the chain is too long.
     pub fn relay(&self, plugin: &PluginId, target: &PluginId) -> Result<Self, RelayRefused> {
-        if plugin == target || self.via().any(|waiting| waiting == target) {
-            let mut chain: Vec<_> = self.via().cloned().collect();
-            chain.reverse();
-            chain.extend([plugin.clone(), target.clone()]);
-            let from = chain.iter().position(|waiting| waiting == target).unwrap_or(0);
-            return Err(RelayRefused::Cycle(chain.split_off(from)));
-        }
+        let next = self.behind(plugin)?;
+        next.may_ask(target)?;
+        Ok(next)
+    }
+
+    /// In whose name the host works for `plugin`, while that works for this caller: `plugin` waits, and whoever
+    /// the host asks in turn is not to ask it.
+    ///
+    /// # Errors
+    /// [`RelayRefused::TooDeep`].
+    pub fn behind(&self, plugin: &PluginId) -> Result<Self, RelayRefused> {
         let depth = self.depth() + 1;
         if depth > CALL_DEPTH_MAX {
             return Err(RelayRefused::TooDeep);
         }
         let link = Link { plugin: plugin.clone(), before: self.via.clone(), depth };
         Ok(Self { via: Some(Arc::new(link)), ..self.clone() })
+    }
+
+    /// Whether the host may ask `target` in this name.
+    ///
+    /// # Errors
+    /// [`RelayRefused::Cycle`]: `target` waits for the answer.
+    pub fn may_ask(&self, target: &PluginId) -> Result<(), RelayRefused> {
+        if !self.via().any(|waiting| waiting == target) {
+            return Ok(());
+        }
+        let mut circle: Vec<_> = [target].into_iter().chain(self.via()).cloned().collect();
+        circle.reverse();
+        let from = circle.iter().position(|waiting| waiting == target).unwrap_or(0);
+        Err(RelayRefused::Cycle(circle.split_off(from)))
     }
 
     /// The plugins that wait for the answer, the one that asked first.
@@ -94,7 +112,7 @@ impl Caller {
         self.via.as_ref().map_or(0, |link| link.depth)
     }
 
-    /// The plugin that asks; `None` for a caller from outside.
+    /// The plugin that asks, or that the host asks for; `None` for a caller from outside.
     pub fn plugin(&self) -> Option<&PluginId> {
         self.via.as_ref().map(|link| &link.plugin)
     }

@@ -49,7 +49,7 @@ pub enum MessageError {
     NotAvailable,
     /// No plugin of this name is serving.
     UnknownTarget(String),
-    /// The plugin was not granted this target.
+    /// The plugin was not granted this target; the payload is the rule that decided.
     Denied(String),
     /// Too many messages wait for the target.
     QueueFull,
@@ -70,7 +70,7 @@ impl fmt::Display for MessageError {
         match self {
             Self::NotAvailable => f.write_str("this host carries no messages"),
             Self::UnknownTarget(target) => write!(f, "no plugin `{target}` is serving"),
-            Self::Denied(target) => write!(f, "messages to `{target}` were not granted"),
+            Self::Denied(rule) => write!(f, "the message was not granted: {rule}"),
             Self::QueueFull => f.write_str("too many messages wait for the target"),
             Self::PayloadTooLarge(max) => write!(f, "message payloads hold at most {max} bytes"),
             Self::Timeout(ms) => write!(f, "the target did not answer within {ms} ms"),

@@ -16,6 +16,9 @@ pub enum MessageError {
     /// Too many messages wait for the target, or too many senders for answers.
     #[error("too many messages wait")]
     QueueFull,
+    /// The sender sends more than this many messages a second.
+    #[error("more than {0} messages a second")]
+    RateLimited(u32),
     /// Payloads hold at most this many bytes.
     #[error("payloads hold at most {0} bytes")]
     PayloadTooLarge(u64),
@@ -39,6 +42,7 @@ impl Explain for MessageError {
             Self::UnknownTarget(_) => "ipc/message-unknown-target",
             Self::Denied(_) => "ipc/message-denied",
             Self::QueueFull => "ipc/message-queue-full",
+            Self::RateLimited(_) => "ipc/message-rate-limited",
             Self::PayloadTooLarge(_) => "ipc/message-too-large",
             Self::Timeout(_) => "ipc/message-timeout",
             Self::Cyclic(_) => "ipc/message-cyclic",
@@ -52,6 +56,7 @@ impl Explain for MessageError {
             Self::UnknownTarget(_) => "write to a plugin that serves and takes messages",
             Self::Denied(_) => "grant the target, as the audit log says",
             Self::QueueFull => "try again later; the receiver does not keep up",
+            Self::RateLimited(_) => "send fewer messages, each with more in it",
             Self::PayloadTooLarge(_) => "send less at a time",
             Self::Timeout(_) => "find out why the receiver is slow, or wait longer",
             Self::Cyclic(_) => "have plugins wait for each other in one direction only",

@@ -202,8 +202,8 @@ async fn a_plugin_sends_so_much_in_a_second_and_the_host_as_much_as_it_likes() {
     let (one, other) = (plugin.clone(), plugin);
     assert!(one.send(&CALLER, to("b")).await.is_ok());
     assert!(other.send(&CALLER, to("b")).await.is_ok());
-    assert_eq!(code(one.send(&CALLER, to("b")).await), "ipc/message-queue-full");
-    assert_eq!(code(other.request(&CALLER, to("b"), None).await), "ipc/message-queue-full");
+    assert_eq!(code(one.send(&CALLER, to("b")).await), "ipc/message-rate-limited");
+    assert_eq!(code(other.request(&CALLER, to("b"), None).await), "ipc/message-rate-limited");
     let host = exchange.sender(address("@a"));
     for _ in 0..5 {
         assert!(host.send(&CALLER, to("b")).await.is_ok());
@@ -413,4 +413,69 @@ proptest! {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time().start_paused(true).build().unwrap().block_on(play(steps));
     }
+}
+
+/// On threads: senders that wait, give up and run out of time, receivers that answer, refuse, forget and take their
+/// time, and an end in the middle of it. Each request ends once, and nothing is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_request_ends_once_whoever_runs_beside_it() {
+    const ASKERS: u64 = 8;
+    const REQUESTS: u64 = 400;
+    let exchange = exchange();
+    let receivers: Vec<_> = (0..2)
+        .map(|at| {
+            let mut inbox = exchange.open(address(&format!("@receiver-{at}"))).unwrap();
+            tokio::spawn(async move {
+                while let Some(delivery) = inbox.next().await {
+                    let echo = delivery.message.payload.clone();
+                    match echo[0] % 4 {
+                        0 => delivery.answer(Ok(echo)),
+                        1 => delivery.answer(Err("no".to_owned())),
+                        2 => drop(delivery),
+                        _ => drop(tokio::spawn(async move {
+                            tokio::time::sleep(Duration::from_millis(2)).await;
+                            delivery.answer(Ok(echo));
+                        })),
+                    }
+                }
+            })
+        })
+        .collect();
+    let ended = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let askers: Vec<_> = (0..ASKERS)
+        .map(|asker| {
+            let (exchange, ended) = (exchange.clone(), ended.clone());
+            tokio::spawn(async move {
+                let sender = exchange.sender(address(&format!("@asker-{asker}")));
+                for n in 0..REQUESTS {
+                    let target = address(&format!("@receiver-{}", n % 2));
+                    let payload = [(n % 251) as u8, asker as u8];
+                    let message = Message::new(target, "test", payload);
+                    let patience = Duration::from_millis(1 + n % 3);
+                    let request = sender.request(&CALLER, message, Some(patience));
+                    // Some are given up from outside, at about the moment of the answer.
+                    let answer = match n % 5 {
+                        0 => tokio::time::timeout(patience, request).await.ok(),
+                        _ => Some(request.await),
+                    };
+                    if let Some(Ok(Answer { payload: echo, success: true, .. })) = answer {
+                        assert_eq!(echo, payload, "somebody else's answer");
+                    }
+                    ended.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let begun = Instant::now();
+    while ended.load(std::sync::atomic::Ordering::Relaxed) < ASKERS * REQUESTS * 3 / 4 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "someone waits for ever");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    exchange.close();
+    for task in askers.into_iter().chain(receivers) {
+        task.await.unwrap();
+    }
+    let ChannelCounts { sent, answered, failed, pending } = exchange.counts();
+    assert_eq!((sent, pending), (0, 0));
+    assert_eq!(answered + failed, ASKERS * REQUESTS, "{answered} answered");
 }

@@ -146,7 +146,7 @@ fn message_status(error: &MessageError) -> StatusCode {
     match error {
         MessageError::UnknownTarget(_) => StatusCode::NOT_FOUND,
         MessageError::Denied(_) => StatusCode::FORBIDDEN,
-        MessageError::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+        MessageError::QueueFull | MessageError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
         MessageError::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         MessageError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
         MessageError::Cyclic(_) => StatusCode::CONFLICT,

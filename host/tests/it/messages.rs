@@ -65,6 +65,26 @@ async fn a_plugin_asks_the_host() {
 }
 
 #[tokio::test]
+async fn a_circle_through_the_host_is_told_too() {
+    let host = host(TRUSTING).await;
+    let mut inbox = host.channel().open("@proxy".parse().unwrap()).unwrap();
+    let channel = host.channel().clone();
+    let proxy = tokio::spawn(async move {
+        let delivery = inbox.next().await.unwrap();
+        let sender = channel.sender("@proxy".parse().unwrap());
+        let ask = async |target: &str| {
+            let message = Message::new(target.parse().unwrap(), "who", "");
+            sender.request(&delivery.caller, message, None).await
+        };
+        let (circle, other) = (ask("messenger").await, ask("messenger-b").await.unwrap());
+        delivery.answer(Ok(other.payload));
+        circle
+    });
+    assert_eq!(ask(&host, "messenger", "ask @proxy x", "").await, "@proxy");
+    assert_eq!(proxy.await.unwrap(), Err(MessageError::Cyclic("messenger".to_owned())));
+}
+
+#[tokio::test]
 async fn an_answer_may_come_in_another_call() {
     let host = host(TRUSTING).await;
     let waiting = tokio::spawn({
@@ -98,7 +118,7 @@ async fn messages_go_only_where_both_sides_say_so_and_refusals_are_audited() {
     for plugin in ["messenger", "messenger-b", "services-probe"] {
         host.load(&plugins().join(plugin)).await.unwrap();
     }
-    let refused = "refused: messages to `host.toml: no allow.messages covers it` were not granted";
+    let refused = "refused: the message was not granted: host.toml: no allow.messages covers it";
     assert_eq!(ask(&host, "messenger", "ask messenger-b who", "").await, refused);
     let (_inbox, open) = (host.channel().open("@clock".parse().unwrap()).unwrap(), "tell @clock x");
     assert_eq!(ask(&host, "messenger", open, "").await, "");
