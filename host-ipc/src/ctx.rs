@@ -112,6 +112,13 @@ pub struct IpcCtxBuilder {
 }
 
 impl IpcCtxBuilder {
+    /// How much the guest may say, in place of the defaults.
+    #[must_use]
+    pub fn log_limits(mut self, limits: LogLimits) -> Self {
+        self.ctx.log = self.ctx.log.within(limits);
+        self
+    }
+
     /// Lets the guest keep configuration.
     #[must_use]
     pub fn config(mut self, store: Arc<dyn ConfigStore>) -> Self {

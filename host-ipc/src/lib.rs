@@ -6,7 +6,8 @@
 //!
 //! ```
 //! use host_ipc::{EventBus, EventLog, IpcCtx, IpcView, channel::Exchange};
-//! use host_ipc::{Event, Origin, Subscriber, Undelivered};
+//! use host_ipc::{Event, Subscriber, Undelivered};
+//! use plugin_contract::Caller;
 //! use wasmtime::component::{Linker, ResourceTable};
 //! use wasmtime::{Engine, Store};
 //!
@@ -36,8 +37,9 @@
 //!     .events(bus.source("my-plugin".parse()?))
 //!     .messages(exchange.sender("my-plugin".parse()?), std::sync::Arc::new(|_| Ok(())))
 //!     .build();
-//! let store = Store::new(&engine, Mine { ipc, table: ResourceTable::new() });
-//! # drop(store);
+//! let mut store = Store::new(&engine, Mine { ipc, table: ResourceTable::new() });
+//! // Before each call: whose it is. The shares of a call begin anew with it.
+//! store.data_mut().ipc.begin_call(Caller::new("req-1".into()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -59,8 +61,8 @@ mod services;
 mod stdio;
 
 pub use bus::{
-    BusCounts, BusSettings, DeadLetter, DeadLetterPage, EventBus, EventSource, Published, Settled,
-    Subscriber, SubscriberCounts, Undelivered,
+    BusCounts, BusSettings, DeadLetter, DeadLetterPage, EventBus, EventSource, Published, Retry,
+    Settled, Subscriber, SubscriberCounts, Undelivered,
 };
 pub use config::{ConfigError, ConfigLimits, ConfigStore, MemoryConfigStore, RedbConfigStore};
 pub use ctx::{INTERFACES, IpcCtx, IpcCtxBuilder, IpcView, add_to_linker};

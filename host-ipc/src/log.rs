@@ -73,6 +73,15 @@ impl PluginLog {
         }))
     }
 
+    /// Another log of the same plugin, watched by the same.
+    pub(crate) fn within(&self, limits: LogLimits) -> Self {
+        let log = Self::new(self.0.plugin.clone(), &self.0.version, limits);
+        if let Some(watch) = self.0.watch.get() {
+            log.watched(watch.clone());
+        }
+        log
+    }
+
     /// Has `watch` told of what is cut or dropped. Only the first time: there is one for each log.
     pub(crate) fn watched(&self, watch: LimitWatch) {
         let _ = self.0.watch.set(watch);

@@ -56,12 +56,10 @@ impl Host for IpcView<'_> {
         };
         // A clock before 1970 is the operator's to mend; the order of events does not hang on it.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (request, hops) = (self.ctx.caller.request_id.clone(), self.ctx.caller.hops);
-        let refused =
-            match events.emit(&event_type, &payload, now.as_millis() as u64, request, hops) {
-                Ok(_) => return Ok(Ok(())),
-                Err(refused) => refused,
-            };
+        let now = now.as_millis() as u64;
+        let Err(refused) = events.emit(&event_type, &payload, now, &self.ctx.caller) else {
+            return Ok(Ok(()));
+        };
         let watch = &self.ctx.watch;
         let one_more = || "one event more".to_owned();
         Ok(Err(match refused {
@@ -121,9 +119,10 @@ impl HostConfigStore for IpcView<'_> {
 
     async fn get(
         &mut self,
-        _: Resource<ConfigHandle>,
+        handle: Resource<ConfigHandle>,
         key: String,
     ) -> wasmtime::Result<Result<Option<String>, StoreError>> {
+        self.table.get(&handle)?;
         let Some(store) = self.ctx.config.clone() else {
             return Ok(Err(StoreError::NotAvailable));
         };
@@ -132,10 +131,11 @@ impl HostConfigStore for IpcView<'_> {
 
     async fn set(
         &mut self,
-        _: Resource<ConfigHandle>,
+        handle: Resource<ConfigHandle>,
         key: String,
         value: String,
     ) -> wasmtime::Result<Result<(), StoreError>> {
+        self.table.get(&handle)?;
         let Some(store) = self.ctx.config.clone() else {
             return Ok(Err(StoreError::NotAvailable));
         };
@@ -152,9 +152,10 @@ impl HostConfigStore for IpcView<'_> {
 
     async fn delete(
         &mut self,
-        _: Resource<ConfigHandle>,
+        handle: Resource<ConfigHandle>,
         key: String,
     ) -> wasmtime::Result<Result<(), StoreError>> {
+        self.table.get(&handle)?;
         let Some(store) = self.ctx.config.clone() else {
             return Ok(Err(StoreError::NotAvailable));
         };
@@ -163,10 +164,11 @@ impl HostConfigStore for IpcView<'_> {
 
     async fn list_keys(
         &mut self,
-        _: Resource<ConfigHandle>,
+        handle: Resource<ConfigHandle>,
         prefix: String,
         after: Option<String>,
     ) -> wasmtime::Result<Result<Vec<String>, StoreError>> {
+        self.table.get(&handle)?;
         let Some(store) = self.ctx.config.clone() else {
             return Ok(Err(StoreError::NotAvailable));
         };
@@ -200,21 +202,23 @@ impl HostHttpClient for IpcView<'_> {
 
     async fn get(
         &mut self,
-        _: Resource<HttpClient>,
+        client: Resource<HttpClient>,
         url: String,
         headers: Vec<(String, String)>,
     ) -> wasmtime::Result<Result<HttpResponse, HttpError>> {
+        self.table.get(&client)?;
         let (method, body) = (HttpMethod::Get, Vec::new());
         Ok(self.fetch(HttpRequest { method, url, headers, body }).await)
     }
 
     async fn post(
         &mut self,
-        _: Resource<HttpClient>,
+        client: Resource<HttpClient>,
         url: String,
         body: Vec<u8>,
         headers: Vec<(String, String)>,
     ) -> wasmtime::Result<Result<HttpResponse, HttpError>> {
+        self.table.get(&client)?;
         let method = HttpMethod::Post;
         Ok(self.fetch(HttpRequest { method, url, headers, body }).await)
     }

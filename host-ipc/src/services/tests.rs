@@ -120,11 +120,15 @@ async fn every_limit_that_is_reached_is_told_with_its_value() {
     for _ in 0..1_005 {
         view.log(Resource::new_borrow(rep), LogLevel::Info, "line".to_owned()).unwrap();
     }
+    let store = HostConfigStore::new(&mut view).unwrap().rep();
+    let handle = || Resource::new_borrow(store);
     let key = ("k".repeat(1 << 20), "v".to_owned());
-    let set = HostConfigStore::set(&mut view, Resource::new_own(0), key.0, key.1).await.unwrap();
+    let set = HostConfigStore::set(&mut view, handle(), key.0, key.1).await.unwrap();
     assert!(matches!(set, Err(StoreError::InvalidKey(256))));
-    let set = HostConfigStore::set(&mut view, Resource::new_own(0), "k".to_owned(), huge());
+    let set = HostConfigStore::set(&mut view, handle(), "k".to_owned(), huge());
     assert!(matches!(set.await.unwrap(), Err(StoreError::ValueTooLarge(_))));
+    let none = HostConfigStore::get(&mut view, Resource::new_borrow(rep), "k".to_owned()).await;
+    assert!(none.is_err(), "a logger is no store");
     let emit = view.emit_event("a.b".to_owned(), huge()).unwrap();
     assert!(matches!(emit, Err(EmitError::PayloadTooLarge(65_536))));
     let refused =
