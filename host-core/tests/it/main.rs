@@ -16,7 +16,10 @@ mod pool;
 mod registry;
 mod state;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use host_core::{
     CallBudget, Caller, CoreError, EngineSettings, Imports, Instance, MemoryRefused, Prepared,
@@ -29,7 +32,13 @@ pub(crate) struct Data {
     limits: StoreLimits,
     denied: bool,
     limit: usize,
+    caller: Caller,
+    /// Where every caller is told that a guest was entered for.
+    heard: Option<Heard>,
 }
+
+/// The callers that guests were entered for.
+pub(crate) type Heard = Arc<Mutex<Vec<Caller>>>;
 
 impl Data {
     pub(crate) fn new() -> Self {
@@ -38,7 +47,11 @@ impl Data {
 
     pub(crate) fn with_memory(bytes: usize) -> Self {
         let limits = StoreLimitsBuilder::new().memory_size(bytes).build();
-        Self { limits, denied: false, limit: bytes }
+        Self { limits, denied: false, limit: bytes, caller: Caller::default(), heard: None }
+    }
+
+    pub(crate) fn heard(heard: Heard) -> Self {
+        Self { heard: Some(heard), ..Self::new() }
     }
 }
 
@@ -53,8 +66,15 @@ impl StoreData for Data {
     fn memory_refused(&self) -> Option<MemoryRefused> {
         self.denied.then_some(MemoryRefused::Plugin)
     }
-    fn begin_call(&mut self, _: Caller) {
+    fn begin_call(&mut self, caller: Caller) {
         self.denied = false;
+        if let Some(heard) = &self.heard {
+            heard.lock().unwrap().push(caller.clone());
+        }
+        self.caller = caller;
+    }
+    fn caller(&self) -> Caller {
+        self.caller.clone()
     }
 }
 

@@ -1,16 +1,24 @@
 //! Plugins in a directory, from registration to the end.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use host_core::{
     Caller, CoreError, Description, Embedder, FunctionCall, Loaded, OnFailure, Plugin, PluginState,
     Registry, RegistrySettings, Terms,
 };
-use plugin_contract::{Explain, PluginId};
+use plugin_contract::{Explain, Isolation, PluginId};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::{Data, guests, runtime, text};
+use crate::{Data, Heard, guests, runtime, text};
 
 /// Everything goes, on terms that a test may change.
 struct Anything(Box<ChangeTerms>);
@@ -268,8 +276,8 @@ async fn a_revision_that_breaks_again_and_again_is_left_alone_and_tried_again() 
     let shelf = Shelf::with(
         |_| {},
         |terms| {
-            terms.breaker.open_min = Duration::from_millis(50);
-            terms.breaker.open_max = Duration::from_millis(50);
+            terms.breaker.open_min = Duration::from_secs(2);
+            terms.breaker.open_max = Duration::from_secs(2);
             terms.breaker.probes = 1;
         },
     );
@@ -282,7 +290,7 @@ async fn a_revision_that_breaks_again_and_again_is_left_alone_and_tried_again() 
     let error = shelf.ask("a 1.0.0", "good").await.unwrap_err();
     assert_eq!(error.code(), "core/circuit-open");
     assert!(error.retry_after().is_some());
-    tokio::time::sleep(Duration::from_millis(70)).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
     assert_eq!(shelf.ask("a 1.0.0", "good").await.unwrap(), "good", "the probe");
     assert_eq!(shelf.ask("a 1.0.0", "good").await.unwrap(), "good");
 }
@@ -366,8 +374,8 @@ async fn waiting_in_the_queue_blames_neither_plugin_nor_input() {
     let shelf = Shelf::with(
         |_| {},
         |terms| {
-            terms.timeout = Duration::from_millis(300);
-            terms.cpu_time = Duration::from_millis(200);
+            terms.timeout = Duration::from_secs(1);
+            terms.cpu_time = Duration::from_secs(1);
             terms.pool.instances_max = 1;
         },
     );
@@ -381,7 +389,7 @@ async fn waiting_in_the_queue_blames_neither_plugin_nor_input() {
     shelf.put("a 1.0.0", "", &slow);
     shelf.load().await;
     for _ in 0..4 {
-        let calls = (0..8).map(|_| shelf.ask("a 1.0.0", "same"));
+        let calls = (0..40).map(|_| shelf.ask("a 1.0.0", "same"));
         for answer in futures::future::join_all(calls).await {
             let code = answer.err().map(|error| error.code());
             assert!(matches!(code, None | Some("core/overloaded" | "core/deadline")), "{code:?}");
@@ -541,6 +549,50 @@ pub(crate) async fn call(shelf: &Shelf, plugin: &str, text: &str) -> Result<Stri
 }
 
 #[tokio::test]
+async fn what_a_plugin_asks_of_another_is_asked_for_whoever_it_works_for() {
+    let heard = Heard::default();
+    let hears = heard.clone();
+    let data = move |terms: &mut Terms<Data>| {
+        let heard = hears.clone();
+        terms.data = Arc::new(move || Data::heard(heard.clone()));
+    };
+    let shelf = Shelf::with(|_| {}, data);
+    shelf.put("math 1.0.0", "", MATH);
+    shelf.put("doubler 1.0.0", "[dependencies]\nmath = \"^1\"\n", DOUBLER);
+    shelf.load().await;
+    // Sooner than the time of either plugin is over.
+    let soon = std::time::Instant::now() + Duration::from_secs(10);
+    let mut caller = Caller::new("r-1".into()).until(soon);
+    (caller.user_id, caller.trace) = (Some("ann".into()), Some("00-aa-bb-01".into()));
+    let asked = FunctionCall::Text("double(21)".to_owned());
+    let ask = async |caller: &Caller| shelf.get("doubler 1.0.0").call(caller, &asked).await;
+    ask(&caller).await.unwrap();
+    let (doubler, math) = ("doubler".parse().unwrap(), "math".parse().unwrap());
+    let inner = caller.relay(&doubler, &math).unwrap();
+    assert_eq!(heard.lock().unwrap().last(), Some(&inner));
+
+    // Who waits for the answer already cannot be asked for it.
+    let circular = caller.relay(&math, &doubler).unwrap();
+    let error = ask(&circular).await.unwrap_err();
+    assert_eq!(cause_of(&error), "core/call-cycle");
+    let CoreError::Peer { source, .. } = &error else { panic!("{error}") };
+    assert!(source.to_string().contains("math -> doubler -> math"), "{source}");
+    let mut deep = caller;
+    for at in 0..plugin_contract::CALL_DEPTH_MAX {
+        let name = |at: u32| format!("p{at}").parse().unwrap();
+        deep = deep.relay(&name(at), &name(at + 1)).unwrap();
+    }
+    assert_eq!(cause_of(&ask(&deep).await.unwrap_err()), "core/call-too-deep");
+    assert_eq!(call(&shelf, "doubler 1.0.0", "double(4)").await.unwrap(), "8");
+}
+
+/// The code of what went wrong at the other plugin.
+fn cause_of(error: &CoreError) -> &'static str {
+    let CoreError::Peer { source, .. } = error else { panic!("{error}") };
+    source.code()
+}
+
+#[tokio::test]
 async fn plugins_that_are_composed_are_one_component() {
     let composed = "[dependencies]\nmath = { version = \"^1\", link = \"composed\" }\n";
     let shelf = Shelf::new();
@@ -631,6 +683,42 @@ async fn whoever_found_a_plugin_that_was_removed_is_told_to_look_again() {
     assert_eq!(drained.await.unwrap(), 0);
     assert_eq!(first.process(&mut text("x")).await.unwrap_err().code(), "core/retired");
     assert_eq!(shelf.ask("a 2.0.0", "x").await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn a_replacement_has_as_many_instances_ready_as_it_replaces_and_may_have() {
+    let revisions = AtomicU32::new(0);
+    let shelf = Shelf::with(
+        |_| {},
+        move |terms| {
+            let revision = revisions.fetch_add(1, Ordering::Relaxed);
+            terms.cpu_time = Duration::from_secs(10);
+            terms.pool.instances_max = [4, 8, 2, 2][revision as usize];
+            if revision == 3 {
+                terms.pool.isolation = Isolation::PerCall;
+            }
+        },
+    );
+    // Works for some ticks, so that calls meet.
+    let slow = guests::v1(
+        "(local $n i64) (loop $l (local.set $n (i64.add (local.get $n) (i64.const 1)))
+            (br_if $l (i64.lt_u (local.get $n) (i64.const 20000000))))
+         (call $echo (local.get $ptr) (local.get $len))",
+        "",
+    );
+    shelf.put("a 1.0.0", "", &slow);
+    shelf.load().await;
+    futures::future::join_all((0..4).map(|_| shelf.ask("a 1.0.0", "x"))).await;
+    let (name, version) = named("a 1.0.0");
+    let mut idle = vec![shelf.get("a 1.0.0").pool_status().idle];
+    for _ in 0..3 {
+        shelf.registry.reload(&name, &version, soon()).await.unwrap();
+        let status = shelf.get("a 1.0.0").pool_status();
+        assert_eq!(status.busy, 0);
+        idle.push(status.idle);
+    }
+    assert_eq!(idle, [4, 4, 2, 0]);
+    assert_eq!(shelf.ask("a 1.0.0", "x").await.unwrap(), "x");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ const ALONE: &str = "HOST_ATTACK_ALONE";
 const QUICK: &str = "limits.cpu-time = \"1s\"\nlimits.timeout = \"15s\"\n";
 
 /// Enough to get somewhere.
-const SLOW: &str = "limits.cpu-time = \"5s\"\nlimits.timeout = \"20s\"\n";
+const SLOW: &str = "limits.cpu-time = \"5s\"\nlimits.timeout = \"60s\"\n";
 
 /// A host with a plugin that attacks it, and one that has nothing to do with it.
 struct Arena {

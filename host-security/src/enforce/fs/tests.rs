@@ -450,6 +450,20 @@ fn the_private_directory_is_made_when_it_is_needed() {
 }
 
 #[test]
+fn the_private_directory_holds_so_many_bytes_and_files() {
+    let full = Err(ErrorCode::InsufficientSpace);
+    let small = Guest::new("", "limits.data-size = \"10B\"");
+    assert_eq!(small.write("plugin-data/a", "0123456789"), Ok(()));
+    assert_eq!(small.write("plugin-data/b", "x"), full);
+    assert_eq!(text(&small.host("plugins/a/a")), "0123456789");
+    let few = Guest::new("", "limits.data-files = 2");
+    assert_eq!(few.write("plugin-data/a", ""), Ok(()));
+    assert_eq!(few.write("plugin-data/b", ""), Ok(()));
+    assert_eq!(few.write("plugin-data/c", ""), full);
+    assert!(!few.host("plugins/a/c").exists());
+}
+
+#[test]
 fn pipes_and_devices_are_no_files() {
     let guest = Guest::usual();
     let pipe = guest.host("data/pipe");

@@ -198,19 +198,27 @@ async fn values_that_are_none_do_not_come_in() {
                 (export "logger" (type $logger (sub resource)))
                 (export "[constructor]logger" (func (param "name" string) (result (own $logger))))
                 (export "[method]logger.log" (func (param "self" (borrow $logger))
-                    (param "level" $level) (param "message" string)))))
+                    (param "level" $level) (param "message" string)))
+                (export "config-store" (type $store (sub resource)))
+                (export "[constructor]config-store" (func (result (own $store))))))
+            (alias export $host "logger" (type $logger))
             (core module $memory (memory (export "memory") 1))
             (core instance $memory (instantiate $memory))
             (core func $new (canon lower (func $host "[constructor]logger") (memory $memory "memory")))
             (core func $log (canon lower (func $host "[method]logger.log") (memory $memory "memory")))
+            (core func $store (canon lower (func $host "[constructor]config-store")))
+            (core func $drop (canon resource.drop $logger))
             (core module $m
                 (import "h" "new" (func $new (param i32 i32) (result i32)))
                 (import "h" "log" (func $log (param i32 i32 i32 i32)))
+                (import "h" "store" (func $store (result i32)))
+                (import "h" "drop" (func $drop (param i32)))
                 (func (export "f") (local $logger i32)
                     (local.set $logger (call $new (i32.const 0) (i32.const 1)))
                     (call $log {handle} (i32.const {level}) (i32.const {ptr}) (i32.const {len}))))
             (core instance $m (instantiate $m
-                (with "h" (instance (export "new" (func $new)) (export "log" (func $log))))))
+                (with "h" (instance (export "new" (func $new)) (export "log" (func $log))
+                    (export "store" (func $store)) (export "drop" (func $drop))))))
             (func (export "f") (canon lift (core func $m "f"))))"#
         )
     };
@@ -225,6 +233,12 @@ async fn values_that_are_none_do_not_come_in() {
         ("no-handle", logs("2", "0", "1", "(i32.const 77)"), "core/"),
         ("handle-zero", logs("2", "0", "1", "(i32.const 0)"), "core/"),
         ("handle-far", logs("2", "0", "1", "(i32.const -1)"), "core/"),
+        ("handle-of-another-kind", logs("2", "0", "1", "(call $store)"), "core/"),
+        (
+            "handle-dropped",
+            logs("2", "0", "1", "(call $drop (local.get $logger)) (local.get $logger)"),
+            "core/",
+        ),
     ] {
         assert_eq!(arena.plant(plugin, &wat).await, Ok(()), "{plugin}");
         let found = arena.call_f(plugin).await;

@@ -126,7 +126,13 @@ async fn bodies_without_an_end_come_to_one() {
     arena.survives(&format!("wasi-body {authority} 100000000"), "").await;
     assert!(server.bytes.load(Ordering::SeqCst) < 4 << 20);
     arena.survives(&format!("http-storm http://127.0.0.1:{port}/ 20"), "20").await;
-    arena.ends(&[]).await;
+    arena
+        .survives(
+            &format!("http-field http://{authority}/endless a b"),
+            "Err(HttpError::TooLarge(1000000",
+        )
+        .await;
+    arena.ends(&[LimitExceeded]).await;
 }
 
 /// Answers each request, and counts what comes in.
@@ -167,6 +173,12 @@ async fn with_server(more: &str) -> Option<(Arena, Server)> {
                         &block[..read.min((64 << 10) - head.len().min(64 << 10))],
                     );
                     if !answered && head.windows(4).any(|four| four == b"\r\n\r\n") {
+                        if head.starts_with(b"GET /endless") {
+                            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+                            loop {
+                                stream.write_all(&block).await?;
+                            }
+                        }
                         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
                         stream.write_all(answer).await?;
                         answered = true;

@@ -34,7 +34,7 @@ async fn events_come_at_a_bounded_rate_and_size() {
     arena.survives("emit-storm 100000000", "security/cpu-time-exceeded").await;
     let kept = arena.host.events().read(0, usize::MAX);
     assert!(kept.events.len() <= 10_000 && kept.missed == 0, "{}", kept.events.len());
-    arena.ends(&[CpuTimeExceeded]).await;
+    arena.ends(&[CpuTimeExceeded, LimitExceeded]).await;
 }
 
 // F04

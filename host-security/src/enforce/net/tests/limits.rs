@@ -43,6 +43,8 @@ async fn an_endless_body_ends_at_the_limit() {
     let world = Setup { both: &both, limits: "http-size = \"1MB\"", ..Setup::default() }.make();
     let refused = world.get(&server.url()).await;
     assert_eq!(refused, Err(HttpRefused::TooLarge { bytes_max: 1_000_000 }));
+    let told = world.told();
+    assert!(told[0].ends_with("; limits.http-size = 1000000; -"), "{told:?}");
 }
 
 #[tokio::test]
