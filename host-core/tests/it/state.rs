@@ -332,7 +332,7 @@ async fn a_state_that_does_not_come_free_in_time_is_not_handed_over() {
     let revisions = AtomicU32::new(0);
     let shelf = counted(Counter::ONE, move |terms| {
         let first = revisions.fetch_add(1, Ordering::Relaxed) == 0;
-        terms.timeout = Duration::from_millis(if first { 300 } else { 3_000 });
+        terms.timeout = Duration::from_millis(if first { 300 } else { 20_000 });
         terms.cpu_time = Duration::from_secs(20);
     });
     let shelf = Arc::new(shelf.await);

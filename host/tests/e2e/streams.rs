@@ -133,7 +133,7 @@ fn busy(host: &Host, plugin: &str) -> u64 {
 fn comes_to_rest(host: &Host, plugin: &str) {
     let began = Instant::now();
     while busy(host, plugin) > 0 {
-        assert!(began.elapsed() < Duration::from_secs(20), "{plugin} is still at work");
+        assert!(began.elapsed() < Duration::from_secs(120), "{plugin} is still at work");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -239,7 +239,7 @@ fn a_host_that_stops_does_not_wait_for_who_watches() {
     let watching = host.get("/v1/events/stream");
     let began = Instant::now();
     host.stop();
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(60));
     drop(watching);
 }
 
