@@ -379,13 +379,7 @@ async fn waiting_in_the_queue_blames_neither_plugin_nor_input() {
             terms.pool.instances_max = 1;
         },
     );
-    // Works for about 10 ticks, whatever it is given.
-    let slow = guests::v1(
-        "(local $n i64) (loop $l (local.set $n (i64.add (local.get $n) (i64.const 1)))
-            (br_if $l (i64.lt_u (local.get $n) (i64.const 100000000))))
-         (call $echo (local.get $ptr) (local.get $len))",
-        "",
-    );
+    let slow = works_for(100_000_000);
     shelf.put("a 1.0.0", "", &slow);
     shelf.load().await;
     for _ in 0..4 {
@@ -539,6 +533,16 @@ async fn what_one_plugin_imports_another_exports_whatever_the_interface() {
     assert!(!error.is_breakage(), "it is not this one that broke");
     assert_eq!(ask("double(4)").await.unwrap(), "8");
     assert_eq!(shelf.get("math 1.0.0").metrics().errors, [("core/trap-unreachable", 1)]);
+}
+
+/// A guest that counts so far before it answers with what it was given: a hundred million is about 50 ms.
+fn works_for(rounds: u64) -> String {
+    let body = format!(
+        "(local $n i64) (loop $l (local.set $n (i64.add (local.get $n) (i64.const 1)))
+            (br_if $l (i64.lt_u (local.get $n) (i64.const {rounds}))))
+         (call $echo (local.get $ptr) (local.get $len))"
+    );
+    guests::v1(&body, "")
 }
 
 /// What an exported function of a plugin answers.
@@ -699,13 +703,8 @@ async fn a_replacement_has_as_many_instances_ready_as_it_replaces_and_may_have()
             }
         },
     );
-    // Works for some ticks, so that calls meet.
-    let slow = guests::v1(
-        "(local $n i64) (loop $l (local.set $n (i64.add (local.get $n) (i64.const 1)))
-            (br_if $l (i64.lt_u (local.get $n) (i64.const 20000000))))
-         (call $echo (local.get $ptr) (local.get $len))",
-        "",
-    );
+    // So that calls meet.
+    let slow = works_for(20_000_000);
     shelf.put("a 1.0.0", "", &slow);
     shelf.load().await;
     futures::future::join_all((0..4).map(|_| shelf.ask("a 1.0.0", "x"))).await;

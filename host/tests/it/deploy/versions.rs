@@ -276,6 +276,35 @@ async fn old_versions_are_forgotten_with_what_only_they_had() {
 }
 
 #[tokio::test]
+async fn a_version_is_composed_with_what_serves_of_what_it_depends_on() {
+    let data = TempDir::new().unwrap();
+    let config = "[plugins.framing-composed]\ncompose = [\"word-count\"]\n";
+    let config: host::HostConfig = config.parse().unwrap();
+    let builder = PluginHost::builder().data_dir(data.path()).config(config);
+    let host = builder.build().await.unwrap();
+    let component = crate::plugins().join("framing-composed/framing-composed.wasm");
+    let upload = || {
+        let component = std::fs::read(&component).unwrap();
+        Upload { component, ..Upload::default() }
+    };
+    let alone = host.deploy(upload(), DeployOptions::default(), &ann()).await.unwrap_err();
+    assert_eq!(alone.code(), "core/dependency-missing");
+    host.load(&crate::plugins().join("word-count")).await.unwrap();
+    host.deploy(upload(), DeployOptions::default(), &ann()).await.unwrap();
+    let reply = host.process(&name("framing-composed"), text("one two three")).await.unwrap();
+    assert!(String::from_utf8(reply.output).unwrap().contains("\"inner\""));
+    let calls = |name: &str| {
+        let metrics = host.metrics();
+        metrics.iter().find(|it| it.name.as_str() == name).unwrap().calls.calls
+    };
+    assert_eq!(
+        (calls("framing-composed"), calls("word-count")),
+        (1, 0),
+        "it is a part of the other"
+    );
+}
+
+#[tokio::test]
 async fn without_a_data_directory_nothing_can_be_deployed() {
     let host = PluginHost::builder().build().await.unwrap();
     let refused = deploy(&host, &Chameleon::version("1.0.0")).await.unwrap_err();
