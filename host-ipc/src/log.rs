@@ -93,6 +93,11 @@ impl PluginLog {
         }
     }
 
+    /// Says that a line was cut.
+    pub(crate) fn tell_cut(&self, asked: impl FnOnce() -> String) {
+        self.tell(asked, || format!("log line = {} bytes", self.0.limits.line_bytes_max));
+    }
+
     /// Lines from here on are said while working for `caller`. Says how many lines of the last call were
     /// dropped.
     pub fn begin_call(&self, caller: &Caller) {
@@ -149,8 +154,7 @@ impl PluginLog {
         let (caller, trace) = (caller.as_ref().map(PluginId::as_str), trace.as_deref());
         let max = self.0.limits.line_bytes_max;
         if message.len() > max {
-            let bytes = message.len();
-            self.tell(|| format!("a line of {bytes} bytes"), || format!("log line = {max} bytes"));
+            self.tell_cut(|| format!("a line of {} bytes", message.len()));
         }
         let message = escape(message, max);
         // `tracing` wants the level to be known at compile time.

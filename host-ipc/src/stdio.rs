@@ -44,6 +44,7 @@ impl GuestOutput {
                 let room = self.log.line_bytes_max() - line.bytes.len();
                 line.bytes.extend_from_slice(&text[..text.len().min(room)]);
                 if text.len() > room {
+                    self.log.tell_cut(|| format!("a longer line on {}", self.stream));
                     self.say(&mut line.bytes);
                     line.skipping = true;
                 }
@@ -107,5 +108,29 @@ impl OutputStream for GuestOutput {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         Ok(64 << 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use crate::{GuestOutput, LogLimits, PluginLog, limit::LimitWatch};
+
+    #[test]
+    fn a_line_without_an_end_is_cut_and_that_is_told_once() {
+        let log = PluginLog::new("loud".parse().unwrap(), "0.1.0", LogLimits::default());
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = told.clone();
+        log.watched(LimitWatch::new(Arc::new(move |reached| {
+            tell.lock().unwrap().push(format!("{}; {}", reached.asked, reached.limit));
+        })));
+        let output = GuestOutput::new(log, "stdout");
+        for _ in 0..100 {
+            output.take(&[b'x'; 1_000]);
+        }
+        assert!(output.line.lock().unwrap().bytes.is_empty());
+        output.take(b"\nshort\n");
+        assert_eq!(*told.lock().unwrap(), ["a longer line on stdout; log line = 8192 bytes"]);
     }
 }
