@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -168,17 +168,31 @@ async fn a_canary_that_an_operator_unloads_stays_and_can_be_started_again() {
     assert_eq!(shown(&host), "1.0.0=active 1.1.0=staged");
 }
 
-/// Has a side called so often that it takes a while, and returns once it is at work.
+/// Has a side called so often that it takes a while, and returns once it is at work on all of it: who comes later
+/// is sent elsewhere.
 async fn busy(host: &PluginHost, side: verdict::Arm, at: &str) -> tokio::task::JoinHandle<()> {
+    const CALLS: u32 = 12;
     let (caller, expected) = (host.clone(), version(at));
+    let done = Arc::new(AtomicU32::new(0));
+    let answered = done.clone();
     let calls = tokio::spawn(async move {
         let chosen = name("chameleon").on(Some(side));
-        let calls = (0..12).map(|_| caller.answer(&chosen, call("busy")));
+        let calls = (0..CALLS).map(async |_| {
+            let answer = caller.answer(&chosen, call("busy")).await;
+            answered.fetch_add(1, Ordering::Relaxed);
+            answer
+        });
         for answered in futures::future::join_all(calls).await {
             assert_eq!(answered.unwrap().version, expected);
         }
     });
-    let is_busy = || host.plugins().iter().any(|p| p.version == version(at) && p.pool.busy > 0);
+    let is_busy = || {
+        let done = done.load(Ordering::Relaxed);
+        host.plugins().iter().filter(|plugin| plugin.version == version(at)).any(|plugin| {
+            let pool = &plugin.pool;
+            pool.busy > 0 && pool.busy + pool.waiting + done >= CALLS
+        })
+    };
     within_half_a_minute("it is at work")(&is_busy).await;
     calls
 }
