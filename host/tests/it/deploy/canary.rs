@@ -65,8 +65,12 @@ async fn a_healthy_canary_is_promoted_step_by_step() {
     let expected =
         [("stage", "ann"), ("start-canary", "ann"), ("advance", "host"), ("promote", "host")];
     assert_eq!(told, expected);
-    let counts = host.deployment(&plugin()).unwrap().counts;
-    assert_eq!((counts.advanced, counts.promoted, counts.rejected), (1, 1, 0));
+    // Counted once it is done.
+    within_half_a_minute("it is counted")(&|| {
+        let counts = host.deployment(&plugin()).unwrap().counts;
+        (counts.advanced, counts.promoted, counts.rejected) == (1, 1, 0)
+    })
+    .await;
     // Who asks for the old one by name finds that it is gone.
     within_half_a_minute("the old one drains")(&|| host.plugins().len() == 1).await;
 }
@@ -83,7 +87,8 @@ async fn a_canary_that_fails_is_taken_back_by_itself() {
     for id in 0..50 {
         assert_eq!(answer(&host, &id.to_string()).await, "1.0.0 hello");
     }
-    assert_eq!(host.deployment(&plugin()).unwrap().counts.rejected, 1);
+    let rejected = || host.deployment(&plugin()).unwrap().counts.rejected == 1;
+    within_half_a_minute("it is counted")(&rejected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
