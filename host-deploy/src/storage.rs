@@ -8,7 +8,7 @@
 //!    deployment is at the revision that the change was decided on. Of two operators, one wins.
 //! 3. A deployment never refers to a part that is not there: [`commit`](PluginStorage::commit) refuses it, and
 //!    [`collect`](PluginStorage::collect) removes only what no deployment refers to.
-//! 4. A part that is handed out has the bytes of its digest.
+//! 4. Bytes that are handed out are those of their digest. Of a [`file`](PluginStorage::file), its reader sees to that.
 //!
 //! [`MemoryStorage`] is for hosts that keep nothing; `EmbeddedStorage`, with the feature `embedded`, for a
 //! host on a machine of its own. For a fleet, implement the trait over what the fleet shares, and put it

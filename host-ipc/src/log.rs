@@ -28,6 +28,7 @@ impl Default for LogLimits {
 ///
 /// Lines become `tracing` events with the target `plugin` and the fields `plugin`, `version`,
 /// `request_id` and `logger`; and where there is one, `caller`, the plugin that asks, and `trace`.
+/// They are handed on at once: what buffers them is whoever subscribes to `tracing`.
 #[derive(Debug, Clone)]
 pub struct PluginLog(Arc<Inner>);
 

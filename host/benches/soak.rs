@@ -1,5 +1,5 @@
 //! A million calls, a tenth of them in peace, then on while one version is taken in and takes the place of another
-//! two hundred times, about every 20 ms: none lost, none executed twice, none answered by who was replaced before;
+//! two hundred times, about every 25 ms: none lost, none executed twice, none answered by who was replaced before;
 //! and what that costs those who call. `cargo xtask soak` runs it.
 //!
 //! Versions are compiled before. The figures are of one process with four callers on as many cores as there are. The
